@@ -1,0 +1,3 @@
+//! Checks of the whole repository.
+
+mod tidy;

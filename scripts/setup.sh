@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Installs what one `make` target needs, and nothing that is there already. Usage: scripts/setup.sh WHAT...
+#
+#   build   to compile: the Rust toolchain and a C compiler (checked, not installed)
+#   test    to run the whole test suite: media tools, browser, Redis, nextest and cargo-deny
+#   deny    to check dependencies: cargo-deny
+#   bench   to run the benchmark: ffmpeg
+#
+# Debian packages are installed as root, or through sudo. Python and npm packages go below .tools/ in this folder; cargo's
+# tools go where cargo keeps its programs, so that all checkouts share them.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Versions are fixed so that two machines check by the same rules.
+readonly NEXTEST_VERSION=0.9.143
+readonly CARGO_DENY_VERSION=0.20.2
+# Carries a static build of a recent ffmpeg, which Debian 12 lacks: enhanced RTMP needs one (ffmpeg 6.1 or later).
+readonly IMAGEIO_FFMPEG_VERSION=0.8.1
+
+say() { printf '    %s\n' "$*"; }
+fail() { printf 'set-up: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# True where apt-get can be run: as root, or through a sudo that asks for no password or can ask somebody.
+can_be_root() {
+    [[ $(id -u) -eq 0 ]] || { have sudo && { sudo -n true 2>/dev/null || [[ -t 0 ]]; }; }
+}
+
+# Installs Debian packages of which the program named beside them is missing: `apt_for PROGRAM=PACKAGE...`.
+# A program written `element:NAME` is a GStreamer element.
+apt_for() {
+    local missing=() program package pair
+    for pair in "$@"; do
+        program=${pair%%=*} package=${pair#*=}
+        case $program in
+            element:*) have gst-inspect-1.0 && gst-inspect-1.0 --exists "${program#element:}" 2>/dev/null && continue ;;
+            *) have "$program" && continue ;;
+        esac
+        [[ " ${missing[*]-} " == *" $package "* ]] || missing+=("$package")
+    done
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    have apt-get || fail "these Debian packages, or your system's counterparts, are missing: ${missing[*]}"
+    can_be_root || fail "run as root: apt-get install ${missing[*]} (there is no sudo here that would do it)"
+    say "installing Debian packages: ${missing[*]}"
+    apt_get update -q >/dev/null || say "apt-get update failed; going on with the package list that is there"
+    apt_get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# apt-get without questions, and patient when another one holds its lock.
+apt_get() {
+    local sudo=()
+    [[ $(id -u) -eq 0 ]] || sudo=(sudo)
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" </dev/null
+}
+
+setup_build() {
+    have cargo || fail "no Rust toolchain: install one from https://rustup.rs"
+    have cc || have gcc || fail "no C compiler: install gcc (TLS and the allocator are built from C)"
+}
+
+# Installs a cargo subcommand unless that version, or a later one, is there: `cargo_tool NAME VERSION`.
+cargo_tool() {
+    local name=$1 wanted=$2 found
+    found=$("cargo-$name" "$name" --version 2>/dev/null | sed -n '1s/^cargo-[a-z]* \([0-9.]*\).*/\1/p') || found=
+    if [[ -n $found && $(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1) == "$wanted" ]]; then
+        return 0
+    fi
+    say "building cargo-$name $wanted, once for this machine (about three minutes on two cores)"
+    # Its own target folder, and none that the caller has set: a leftover there would slow every later build.
+    env -u CARGO_TARGET_DIR cargo install --quiet --locked --version "$wanted" "cargo-$name"
+}
+
+setup_deny() {
+    setup_build
+    cargo_tool deny "$CARGO_DENY_VERSION"
+}
+
+# A recent ffmpeg as .tools/bin/ffmpeg-new, where the tests look for it.
+setup_ffmpeg_new() {
+    local link=.tools/bin/ffmpeg-new where='import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())'
+    [[ ! -x $link ]] || return 0
+    apt_for python3=python3
+    local exe
+    if ! exe=$(python3 -c "$where" 2>/dev/null); then
+        python3 -m pip --version >/dev/null 2>&1 || apt_for pip3=python3-pip
+        say "installing imageio-ffmpeg $IMAGEIO_FFMPEG_VERSION below .tools/"
+        # A folder of our own: Debian's Python refuses packages beside its own.
+        PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --target .tools/python \
+            "imageio-ffmpeg==$IMAGEIO_FFMPEG_VERSION"
+        exe=$(PYTHONPATH=.tools/python python3 -c "$where")
+    fi
+    mkdir -p .tools/bin
+    ln -sfn "$(realpath "$exe")" "$link"
+}
+
+setup_bench() {
+    setup_build
+    apt_for ffmpeg=ffmpeg
+    setup_ffmpeg_new
+}
+
+setup_test() {
+    setup_build
+    apt_for ffmpeg=ffmpeg ffprobe=ffmpeg curl=curl strace=strace ps=procps redis-server=redis-server \
+        chromium=chromium gst-launch-1.0=gstreamer1.0-tools element:videoconvert=gstreamer1.0-plugins-base \
+        element:flvdemux=gstreamer1.0-plugins-good element:rtmp2src=gstreamer1.0-plugins-bad
+    setup_ffmpeg_new
+    cargo_tool nextest "$NEXTEST_VERSION"
+    cargo_tool deny "$CARGO_DENY_VERSION"
+}
+
+[[ $# -gt 0 ]] || fail "say what for: build, test, deny or bench"
+for what in "$@"; do
+    case $what in
+        build | test | deny | bench) "setup_$what" ;;
+        *) fail "unknown: $what (build, test, deny or bench)" ;;
+    esac
+done
