@@ -2,7 +2,8 @@
 # Python 3 and, for the tests, the package manager of Debian 12 (or of a system like it).
 #
 #   make run                   build the server and start it on its built-in defaults
-#   make run ARGS="demo"       the same with arguments for the program
+#   make run ARGS="-c FILE"    the same with arguments for the program
+#   make demo                  a tour: a synthetic camera that opens on demand
 #   make test                  everything that must hold before a change is handed in
 #   make check                 the quick part of it: formatting and types
 #   make fmt                   format all code
@@ -10,7 +11,7 @@
 #   make bench                 the benchmark; see bench/
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt deny bench
+.PHONY: help run demo test check fmt deny bench
 
 ARGS ?=
 
@@ -20,6 +21,10 @@ help:
 run:
 	@scripts/setup.sh build
 	@scripts/run.sh $(ARGS)
+
+demo:
+	@scripts/setup.sh build
+	@scripts/run.sh demo
 
 test:
 	@scripts/test.sh

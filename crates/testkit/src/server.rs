@@ -84,6 +84,7 @@ impl Builder {
             .arg(&config_file)
             .arg("--ready-file")
             .arg(&ready_file)
+            .arg("--free-ports")
             .args(&self.arguments)
             .envs(self.environment)
             .current_dir(folder.path())

@@ -1,0 +1,148 @@
+//! Streams that an ffmpeg process feeds.
+
+use super::State;
+use super::media_url::MediaUrl;
+use crate::dispatch::Call;
+use crate::login::md5_hex;
+use crate::reply::{Answer, Failure, Reply};
+use lifecycle::op::{FfmpegSpec, FfmpegView};
+use lifecycle::{Op, OpError, OpReply};
+use media::StreamKey;
+use media::key::DEFAULT_VHOST;
+use serde::Serialize;
+use std::time::Duration;
+
+/// `timeout_ms` when it is 0 or no number: the default of `timeout_sec` of the other sources.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub async fn add(call: Call) -> Answer {
+    super::check_lengths(&call, &[], &["src_url", "dst_url", "ffmpeg_cmd_key"])?;
+    let (src_url, dst_url) = (
+        call.args.text("src_url").into_owned(),
+        call.args.text("dst_url").into_owned(),
+    );
+    for (name, url) in [("src_url", &src_url), ("dst_url", &dst_url)] {
+        // As an argument of a command it would be an option.
+        if url.starts_with('-') {
+            return Err(Failure::InvalidArgs(format!("{name} must not start with \"-\"")));
+        }
+    }
+    let cmd_key = call.args.text("ffmpeg_cmd_key").into_owned();
+    let spec = FfmpegSpec {
+        key: md5_hex(&dst_url),
+        local: local_stream(&call, &dst_url)?,
+        src_url,
+        dst_url,
+        cmd_key,
+        timeout: timeout(&call),
+        enable_hls: call.args.flag("enable_hls"),
+        enable_mp4: call.args.flag("enable_mp4"),
+        rule: None,
+    };
+    match call.server.operate(Op::AddFfmpeg(spec)).await {
+        Ok(OpReply::Key(key)) => Ok(super::key_reply(&key)),
+        Ok(_) => Err(Call::unexpected("AddFfmpeg")),
+        // "Waiting timed out", ZLM's text.
+        Err(OpError::TimedOut) => Err(Failure::Failed("等待超时".to_owned())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The stream that a destination on this server becomes; `None` for other servers.
+fn local_stream(call: &Call, dst_url: &str) -> Result<Option<StreamKey>, Failure> {
+    let wrong = || Failure::Failed(format!("dst_url must be a URL with a host, got \"{dst_url}\""));
+    let url = MediaUrl::parse(dst_url).ok_or_else(wrong)?;
+    if !call.server.is_own_address(url.host, url.port_or_usual()) {
+        return Ok(None);
+    }
+    if !url.is(&["rtmp", "rtmps", "rtsp", "rtsps"]) {
+        // "This server takes rtmp/rtsp/srt pushes only", ZLM's text. Here SRT has no listener, so its URLs are never our own.
+        return Err(Failure::Failed("本服务只支持rtmp/rtsp/srt推流".to_owned()));
+    }
+    let (app, stream) = StreamKey::split_path(url.path);
+    let vhost = url
+        .vhost()
+        .filter(|_| call.config.general.enable_vhost)
+        .unwrap_or(DEFAULT_VHOST);
+    Ok(Some(StreamKey::new(vhost, app, stream)))
+}
+
+fn timeout(call: &Call) -> Duration {
+    let millis = call
+        .args
+        .int("timeout_ms")
+        .and_then(|millis| u64::try_from(millis).ok())
+        .unwrap_or(0);
+    if millis == 0 {
+        DEFAULT_TIMEOUT
+    } else {
+        Duration::from_millis(millis).min(super::MAX_TIMEOUT)
+    }
+}
+
+pub async fn delete(call: Call) -> Answer {
+    let key = call.args.text("key").into_owned();
+    Ok(super::flag_reply(super::flag(
+        call.server.operate(Op::DelFfmpeg(key)).await?,
+    )?))
+}
+
+#[derive(Serialize)]
+struct Source {
+    key: String,
+    src_url: String,
+    dst_url: String,
+    cmd: String,
+    ffmpeg_cmd_key: String,
+    /// Starts of the process after the first one. Not in ZLM.
+    restarts: u32,
+    #[serde(flatten)]
+    state: State,
+}
+
+pub async fn list(call: Call) -> Answer {
+    let OpReply::Ffmpegs(views) = call.server.operate(Op::ListFfmpegs).await? else {
+        return Err(Call::unexpected("ListFfmpegs"));
+    };
+    Ok(Reply::list(
+        &views
+            .into_iter()
+            .map(|view| source(&call, view))
+            .collect::<Vec<_>>(),
+    ))
+}
+
+fn source(call: &Call, view: FfmpegView) -> Source {
+    let FfmpegView {
+        spec,
+        state,
+        restarts,
+        ..
+    } = view;
+    Source {
+        cmd: command(call, &spec),
+        key: spec.key,
+        src_url: spec.src_url,
+        dst_url: spec.dst_url,
+        ffmpeg_cmd_key: spec.cmd_key,
+        restarts,
+        state: State::from(&state),
+    }
+}
+
+/// The command as text, to be read by people. What is run is a list of arguments.
+fn command(call: &Call, spec: &FfmpegSpec) -> String {
+    // An unknown key is the default template, as in ZLM.
+    let ffmpeg = &call.config.ffmpeg;
+    let template = ffmpeg.template(&spec.cmd_key).unwrap_or(&ffmpeg.cmd);
+    let bin = ffmpeg.bin.to_string_lossy();
+    let mut values = [&*bin, &spec.src_url, &spec.dst_url].into_iter();
+    let mut command = String::with_capacity(template.len() + spec.src_url.len() + spec.dst_url.len());
+    for (index, part) in template.split("%s").enumerate() {
+        if index > 0 {
+            command.push_str(values.next().unwrap_or("%s"));
+        }
+        command.push_str(part);
+    }
+    command
+}

@@ -1,0 +1,43 @@
+//! Login and logout of browser consoles (api.md, section 1.5).
+
+use crate::dispatch::Call;
+use crate::login;
+use crate::reply::{Answer, Failure, Reply};
+use serde::Serialize;
+use std::time::Instant;
+
+pub async fn login(call: Call) -> Answer {
+    let (now, secret) = (Instant::now(), call.secret());
+    let pending = login::cookie(&call.headers, login::PENDING);
+    let cookie = pending.filter(|_| !secret.is_empty()).and_then(|pending| {
+        call.logins
+            .lock()
+            .log_in(now, secret, pending, &call.args.text("digest"))
+    });
+    if let Some(cookie) = cookie {
+        return Ok(Reply::success()
+            .cookie(login::set_logged_in(&cookie))
+            .cookie(login::clear_pending()));
+    }
+    if let Some(cookie) = login::cookie(&call.headers, login::LOGGED_IN) {
+        call.logins.lock().log_out(now, cookie);
+    }
+    Err(Failure::WrongDigest {
+        cookie: call.invite(),
+    })
+}
+
+#[derive(Serialize)]
+struct LoggedOut<'a> {
+    cookie: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msg: Option<&'static str>,
+}
+
+pub async fn logout(call: Call) -> Answer {
+    let known = login::cookie(&call.headers, login::LOGGED_IN)
+        .is_some_and(|cookie| call.logins.lock().log_out(Instant::now(), cookie));
+    let cookie = call.invite();
+    let msg = (!known).then_some("You are not logined");
+    Ok(Reply::new(&LoggedOut { cookie: &cookie, msg }).cookie(login::set_pending(&cookie)))
+}

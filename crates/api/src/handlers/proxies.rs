@@ -1,0 +1,227 @@
+//! Streams that are pulled from elsewhere.
+
+use super::media_url::MediaUrl;
+use super::{State, seconds};
+use crate::dispatch::Call;
+use crate::reply::{Answer, Failure, Reply};
+use config::{ProtocolOverrides, protocol_options};
+use hooks::object;
+use lifecycle::op::{JobState, PullSpec, PullView};
+use lifecycle::{Op, OpError, OpReply};
+use media::ProtocolOptions;
+use media::key::DEFAULT_VHOST;
+use serde::Serialize;
+
+/// Parameters that are handed on to the protocol client (api.md, section 2.5).
+const CLIENT_OPTIONS: [&str; 18] = [
+    "rtp_type",
+    "rtsp_beat_type",
+    "rtsp_user",
+    "rtsp_pwd",
+    "rtsp_pwd_md5",
+    "protocol_timeout_ms",
+    "media_timeout_ms",
+    "beat_interval_ms",
+    "net_adapter",
+    "play_track",
+    "proxy_url",
+    "rtsp_speed",
+    "wait_track_ready",
+    "benchmark_mode",
+    "latency",
+    "passphrase",
+    "custom_header",
+    "schema",
+];
+
+/// Whether this server can pull such a source. `schema` says what an HTTP URL without a telling suffix is.
+pub fn can_pull(url: &str, schema: &str) -> bool {
+    MediaUrl::parse(url).is_some_and(|url| {
+        let flv = schema.eq_ignore_ascii_case("flv") || url.path.to_ascii_lowercase().ends_with(".flv");
+        url.is(&["rtmp", "rtmps"]) || url.is(&["http", "https"]) && flv
+    })
+}
+
+pub async fn add(call: Call) -> Answer {
+    let url = call.args.text("url").into_owned();
+    if !can_pull(&url, &call.args.text("schema")) {
+        return Err(Failure::Failed(format!("not supported play schema:{url}")));
+    }
+    super::check_lengths(&call, &["vhost", "app", "stream"], &["url"])?;
+    let timed_out = timed_out(&url);
+    let spec = PullSpec {
+        key: call.key(),
+        options: options(&call, &url),
+        url,
+        retry_count: super::retry_count(&call),
+        force: call.args.flag("force"),
+        timeout: super::timeout_sec(&call),
+        client_options: client_options(&call),
+        rule: None,
+    };
+    match call.server.operate(Op::AddPull(spec)).await {
+        Ok(OpReply::Key(key)) => Ok(super::key_reply(&key)),
+        Ok(_) => Err(Call::unexpected("AddPull")),
+        Err(OpError::TimedOut) => Err(Failure::Failed(timed_out)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The words of ZLM's clients.
+fn timed_out(url: &str) -> String {
+    match MediaUrl::parse(url) {
+        Some(url) if !url.is(&["http", "https"]) => {
+            format!("play {} timeout", url.scheme.to_ascii_lowercase())
+        }
+        Some(_) | None => "wait http response header timeout".to_owned(),
+    }
+}
+
+/// The options of the configuration with those that the call overrides. `max_track` is ours to say: ZLM sets it by the kind of
+/// source, so that playlists and transport streams with many tracks come through whole (api.md, section 2.4).
+fn options(call: &Call, url: &str) -> ProtocolOptions {
+    let mut options = call.config.protocol.defaults();
+    for name in protocol_options::CONFIGURED
+        .into_iter()
+        .chain(protocol_options::PER_STREAM)
+    {
+        if let Some(value) = call.args.get(name) {
+            // A number that the option cannot have leaves it as it is, as nothing is an error in ZLM either.
+            options.apply_api(name, &value);
+        }
+    }
+    options.max_track = if url.contains(".m3u8") || url.contains(".ts") {
+        16
+    } else {
+        2
+    };
+    options
+}
+
+pub(super) fn client_options(call: &Call) -> Vec<(String, String)> {
+    let given = |name: &&str| {
+        call.args
+            .get(name)
+            .map(|value| ((*name).to_owned(), value.into_owned()))
+    };
+    CLIENT_OPTIONS.iter().filter_map(given).collect()
+}
+
+/// Removes a pull. WVP deletes FFmpeg sources with this endpoint too (api.md, section 6), so such a key is tried as well.
+pub async fn delete(call: Call) -> Answer {
+    let key = key(&call);
+    let pull = super::flag(call.server.operate(Op::DelPull(key.clone())).await?)?;
+    let flag = pull || super::flag(call.server.operate(Op::DelFfmpeg(key)).await?)?;
+    Ok(super::flag_reply(flag))
+}
+
+#[derive(Serialize)]
+struct Proxy {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    url: String,
+    status: u8,
+    status_str: String,
+    #[serde(rename = "liveSecs")]
+    live_secs: u64,
+    #[serde(rename = "rePullCount")]
+    losses: u32,
+    #[serde(rename = "totalReaderCount")]
+    total_readers: u32,
+    #[serde(rename = "bytesSpeed")]
+    bytes_speed: u64,
+    #[serde(rename = "totalBytes")]
+    total_bytes: u64,
+    src: super::Source,
+    tracks: Vec<object::TrackObject>,
+    #[serde(flatten)]
+    state: State,
+}
+
+pub async fn list(call: Call) -> Answer {
+    let pulls = pulls(&call).await?;
+    let Some(_) = call.args.get("key") else {
+        return Ok(Reply::list(
+            &pulls
+                .into_iter()
+                .map(|view| proxy(&call, view, true))
+                .collect::<Vec<_>>(),
+        ));
+    };
+    let key = key(&call);
+    let view = pulls.into_iter().find(|view| view.spec.key.to_string() == key);
+    let view = view.ok_or_else(|| super::key_not_found(&call))?;
+    Ok(Reply::data(&[proxy(&call, view, true)]))
+}
+
+pub async fn info(call: Call) -> Answer {
+    let key = key(&call);
+    let view = pulls(&call)
+        .await?
+        .into_iter()
+        .find(|view| view.spec.key.to_string() == key);
+    let view = view.ok_or(Failure::NotFound("can not find the proxy"))?;
+    Ok(Reply::data(&proxy(&call, view, false)))
+}
+
+async fn pulls(call: &Call) -> Result<Vec<PullView>, Failure> {
+    let OpReply::Pulls(pulls) = call.server.operate(Op::ListPulls).await? else {
+        return Err(Call::unexpected("ListPulls"));
+    };
+    Ok(pulls)
+}
+
+fn proxy(call: &Call, view: PullView, with_key: bool) -> Proxy {
+    let key = &view.spec.key;
+    let live = view.state == JobState::Live;
+    let media = call.server.media_one(key, None).filter(|_| live);
+    let traffic = view.job.map(|job| call.server.traffic(job)).unwrap_or_default();
+    Proxy {
+        key: with_key.then(|| key.to_string()),
+        // ZLM keeps reporting 0 after a loss (api.md, fault 7.4).
+        status: u8::from(!live),
+        status_str: status_str(&view.state),
+        live_secs: seconds(view.live),
+        losses: view.losses,
+        total_readers: media.as_ref().map_or(0, |media| media.total_readers),
+        bytes_speed: traffic.bytes_speed,
+        total_bytes: traffic.total_bytes,
+        src: super::Source::new(key, media.as_ref().map_or("", |media| &media.params)),
+        tracks: media.map_or_else(Vec::new, |media| object::Media::new(&media, None).tracks),
+        state: State::from(&view.state),
+        url: view.spec.url,
+    }
+}
+
+fn status_str(state: &JobState) -> String {
+    match state {
+        JobState::Idle => "idle".to_owned(),
+        JobState::Connecting => "connecting".to_owned(),
+        JobState::Live => "playing".to_owned(),
+        JobState::BackingOff {
+            reason,
+            was_live: true,
+            ..
+        } => format!("play shutdown: {reason}"),
+        JobState::BackingOff {
+            reason,
+            was_live: false,
+            ..
+        }
+        | JobState::Failed { reason } => {
+            format!("play failed: {reason}")
+        }
+    }
+}
+
+/// The handle of a proxy. Without virtual hosts proxies are under the default one; a caller that made up the key from its own
+/// `vhost` means that one too.
+fn key(call: &Call) -> String {
+    let key = call.args.text("key").into_owned();
+    match key.split_once('/') {
+        Some((_, rest)) if !call.config.general.enable_vhost && rest.contains('/') => {
+            format!("{DEFAULT_VHOST}/{rest}")
+        }
+        Some(_) | None => key,
+    }
+}

@@ -1,0 +1,361 @@
+//! Section `hook`.
+
+use super::{ANY_MS, YEAR_S};
+use crate::key::{
+    Key, Kind, Place,
+    Reload::{self, Hot, Start},
+};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The web hooks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hook {
+    /// Master switch.
+    pub enable: bool,
+    /// Receiver of `on_flow_report`; none is off. So with all of them.
+    pub on_flow_report: Option<String>,
+    /// Receiver of `on_http_access`.
+    pub on_http_access: Option<String>,
+    /// Receiver of `on_play`.
+    pub on_play: Option<String>,
+    /// Receiver of `on_publish`.
+    pub on_publish: Option<String>,
+    /// Receiver of `on_record_mp4`.
+    pub on_record_mp4: Option<String>,
+    /// Receiver of `on_record_ts`.
+    pub on_record_ts: Option<String>,
+    /// Receiver of `on_rtp_server_timeout`.
+    pub on_rtp_server_timeout: Option<String>,
+    /// Receiver of `on_rtsp_auth`.
+    pub on_rtsp_auth: Option<String>,
+    /// Receiver of `on_rtsp_realm`.
+    pub on_rtsp_realm: Option<String>,
+    /// Receiver of `on_send_rtp_stopped`.
+    pub on_send_rtp_stopped: Option<String>,
+    /// Receiver of `on_server_exited`.
+    pub on_server_exited: Option<String>,
+    /// Receiver of `on_server_keepalive`.
+    pub on_server_keepalive: Option<String>,
+    /// Receiver of `on_server_started`.
+    pub on_server_started: Option<String>,
+    /// Receiver of `on_shell_login`.
+    pub on_shell_login: Option<String>,
+    /// Receiver of `on_stream_changed`.
+    pub on_stream_changed: Option<String>,
+    /// Receiver of `on_stream_none_reader`.
+    pub on_stream_none_reader: Option<String>,
+    /// Receiver of `on_stream_not_found`.
+    pub on_stream_not_found: Option<String>,
+    /// Period of `on_server_keepalive`; zero is off.
+    pub alive_interval: Duration,
+    /// Schemas that `on_stream_changed` reports; an empty list is all.
+    pub stream_changed_schemas: Vec<String>,
+    /// Limit of one attempt.
+    pub timeout: Duration,
+    /// Attempts after the first one failed.
+    pub retry: u32,
+    /// Pause before each further attempt.
+    pub retry_delay: Duration,
+    /// Certificates of further authorities to trust, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// Limit of all attempts together as configured; zero stands for the sum of the single limits. See
+    /// [`Hook::total_deadline`].
+    pub total_deadline: Duration,
+    /// One `on_stream_not_found` per waiting player.
+    pub not_found_per_player: bool,
+    /// Pause before a failed `on_stream_none_reader` is asked again as configured; zero stands for
+    /// `general.streamNoneReaderDelayMS`. See [`Hook::none_reader_retry`].
+    pub none_reader_retry: Duration,
+    /// Most calls that wait for an answer at the same time.
+    pub max_inflight: u32,
+    /// Most calls that wait for their turn.
+    pub queue_len: u32,
+}
+
+impl Hook {
+    /// The limit of one call with all its attempts.
+    pub fn total_deadline(&self) -> Duration {
+        if !self.total_deadline.is_zero() {
+            return self.total_deadline;
+        }
+        let attempts = self.timeout.saturating_mul(self.retry.saturating_add(1));
+        attempts.saturating_add(self.retry_delay.saturating_mul(self.retry))
+    }
+
+    /// The pause before a failed `on_stream_none_reader` is asked again; `delay` is `general.streamNoneReaderDelayMS`.
+    pub const fn none_reader_retry(&self, delay: Duration) -> Duration {
+        if self.none_reader_retry.is_zero() {
+            delay
+        } else {
+            self.none_reader_retry
+        }
+    }
+}
+
+/// The receiver of one hook that this version sends.
+const fn receiver(
+    name: &'static str,
+    reload: Reload,
+    place: Place<Option<String>>,
+    doc: &'static str,
+) -> Key {
+    Key::zlm(name, "", reload, Kind::HookUrl(place), doc)
+}
+
+/// The receiver of a hook that this version does not send yet.
+const fn later(name: &'static str, place: Place<Option<String>>, doc: &'static str) -> Key {
+    Key::stored(name, "", Hot, Kind::HookUrl(place), doc)
+}
+
+pub(super) const KEYS: &[Key] = &[
+    Key::zlm(
+        "hook.enable",
+        "0",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.hook.enable)),
+        "Master switch of the web hooks. With 0 no hook is sent and each question gets its default answer.",
+    ),
+    receiver(
+        "hook.on_publish",
+        Hot,
+        Some(|c| &mut c.hook.on_publish),
+        "Asked whether a publisher may publish, and with which options. Empty: everybody may.",
+    ),
+    receiver(
+        "hook.on_play",
+        Hot,
+        Some(|c| &mut c.hook.on_play),
+        "Asked whether a player may play. Empty: everybody may.",
+    ),
+    receiver(
+        "hook.on_stream_not_found",
+        Hot,
+        Some(|c| &mut c.hook.on_stream_not_found),
+        "Told that a player waits for a stream that does not exist, so that the service can start it.",
+    ),
+    receiver(
+        "hook.on_stream_none_reader",
+        Hot,
+        Some(|c| &mut c.hook.on_stream_none_reader),
+        "Asked whether a stream that nobody watches shall be closed. Empty: it stays.",
+    ),
+    receiver(
+        "hook.on_stream_changed",
+        Hot,
+        Some(|c| &mut c.hook.on_stream_changed),
+        "Told that a stream appeared or vanished in one schema.",
+    ),
+    receiver(
+        "hook.on_flow_report",
+        Hot,
+        Some(|c| &mut c.hook.on_flow_report),
+        "Told the traffic of a session that ended, if it had at least `general.flowThreshold`.",
+    ),
+    receiver(
+        "hook.on_server_started",
+        Start,
+        Some(|c| &mut c.hook.on_server_started),
+        "Told once after the start, with the whole configuration.",
+    ),
+    receiver(
+        "hook.on_server_exited",
+        Hot,
+        Some(|c| &mut c.hook.on_server_exited),
+        "Told when the server stops in an orderly way.",
+    ),
+    receiver(
+        "hook.on_server_keepalive",
+        Hot,
+        Some(|c| &mut c.hook.on_server_keepalive),
+        "Told every `hook.alive_interval` that the server lives, with its object counts.",
+    ),
+    later(
+        "hook.on_http_access",
+        Some(|c| &mut c.hook.on_http_access),
+        "Asked whether a client may read a file or a folder.",
+    ),
+    later(
+        "hook.on_record_mp4",
+        Some(|c| &mut c.hook.on_record_mp4),
+        "Told that an MP4 file is complete.",
+    ),
+    later(
+        "hook.on_record_ts",
+        Some(|c| &mut c.hook.on_record_ts),
+        "Told that an HLS segment is complete.",
+    ),
+    later(
+        "hook.on_rtp_server_timeout",
+        Some(|c| &mut c.hook.on_rtp_server_timeout),
+        "Told that a port of openRtpServer got no data.",
+    ),
+    later(
+        "hook.on_rtsp_auth",
+        Some(|c| &mut c.hook.on_rtsp_auth),
+        "Asked for the password of a user of an RTSP player.",
+    ),
+    later(
+        "hook.on_rtsp_realm",
+        Some(|c| &mut c.hook.on_rtsp_realm),
+        "Asked whether an RTSP player needs a user name and a password.",
+    ),
+    later(
+        "hook.on_send_rtp_stopped",
+        Some(|c| &mut c.hook.on_send_rtp_stopped),
+        "Told that a sender of startSendRtp ended by itself.",
+    ),
+    later(
+        "hook.on_shell_login",
+        Some(|c| &mut c.hook.on_shell_login),
+        "Asked about logins to the telnet console of ZLMediaKit. Tidegate has none.",
+    ),
+    Key::zlm(
+        "hook.timeoutSec",
+        "10",
+        Hot,
+        Kind::Seconds {
+            min: 0.05,
+            max: 3600.0,
+            place: Some(|c| &mut c.hook.timeout),
+        },
+        "Limit of one attempt, in seconds.",
+    ),
+    Key::zlm(
+        "hook.retry",
+        "1",
+        Hot,
+        Kind::Count {
+            min: 0,
+            max: 100,
+            place: Some(|c| &mut c.hook.retry),
+        },
+        "Attempts after the first one failed.",
+    ),
+    Key::zlm(
+        "hook.retry_delay",
+        "3.000000",
+        Hot,
+        Kind::Seconds {
+            min: 0.0,
+            max: 3600.0,
+            place: Some(|c| &mut c.hook.retry_delay),
+        },
+        "Pause before each further attempt, in seconds.",
+    ),
+    Key::zlm(
+        "hook.alive_interval",
+        "10.000000",
+        Hot,
+        Kind::Seconds {
+            min: 0.0,
+            max: YEAR_S,
+            place: Some(|c| &mut c.hook.alive_interval),
+        },
+        "Period of `on_server_keepalive`, in seconds; 0 is off. Unlike ZLMediaKit, Tidegate follows a change at once, and starts and stops the timer when the URL or `hook.enable` change.",
+    ),
+    Key::zlm(
+        "hook.stream_changed_schemas",
+        "rtsp/rtmp/fmp4/ts/hls/hls.fmp4",
+        Hot,
+        Kind::List {
+            separator: '/',
+            place: Some(|c| &mut c.hook.stream_changed_schemas),
+        },
+        "Schemas that `on_stream_changed` reports, with `/` between them. Empty: all.",
+    ),
+    Key::own(
+        "hook.ca_file",
+        "",
+        Hot,
+        Kind::OptionalPath(Some(|c| &mut c.hook.ca_file)),
+        "PEM file with certificates of authorities to trust beside those of the system when a receiver uses `https`.",
+    ),
+    Key::own(
+        "hook.insecure",
+        "0",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.hook.insecure)),
+        "Accept any certificate of a receiver. Only for tests: anybody on the way can then answer in its place.",
+    ),
+    Key::own(
+        "hook.total_deadline_ms",
+        "0",
+        Hot,
+        Kind::Millis {
+            min: 0,
+            max: ANY_MS,
+            place: Some(|c| &mut c.hook.total_deadline),
+        },
+        "Limit of one call with all its attempts, in milliseconds. 0 is the sum of the single limits: `timeoutSec * (retry + 1) + retry_delay * retry`.",
+    ),
+    Key::own(
+        "hook.not_found_per_player",
+        "0",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.hook.not_found_per_player)),
+        "Send `on_stream_not_found` for each waiting player, as ZLMediaKit does, instead of once per missing stream.",
+    ),
+    Key::own(
+        "hook.none_reader_retry_ms",
+        "0",
+        Hot,
+        Kind::Millis {
+            min: 0,
+            max: ANY_MS,
+            place: Some(|c| &mut c.hook.none_reader_retry),
+        },
+        "How long after a failed `on_stream_none_reader` the question is asked again, in milliseconds. 0 is `general.streamNoneReaderDelayMS`.",
+    ),
+    Key::own(
+        "hook.max_inflight",
+        "256",
+        Hot,
+        Kind::Count {
+            min: 1,
+            max: 65_536,
+            place: Some(|c| &mut c.hook.max_inflight),
+        },
+        "Most hook calls that wait for an answer at the same time.",
+    ),
+    Key::own(
+        "hook.queue_len",
+        "1024",
+        Hot,
+        Kind::Count {
+            min: 1,
+            max: 1_000_000,
+            place: Some(|c| &mut c.hook.queue_len),
+        },
+        "Most hook calls that wait for their turn. Beyond it a question counts as failed and a notice is dropped; both are counted.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_deadline_is_the_sum_of_the_limits_unless_it_is_set() {
+        let mut hook = Hook {
+            timeout: Duration::from_secs(10),
+            retry: 1,
+            retry_delay: Duration::from_secs(3),
+            ..Hook::default()
+        };
+        assert_eq!(hook.total_deadline(), Duration::from_secs(23));
+        hook.total_deadline = Duration::from_millis(500);
+        assert_eq!(hook.total_deadline(), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn the_question_about_an_unwatched_stream_is_repeated_after_the_usual_delay_unless_set() {
+        let mut hook = Hook::default();
+        let delay = Duration::from_secs(20);
+        assert_eq!(hook.none_reader_retry(delay), delay);
+        hook.none_reader_retry = Duration::from_secs(1);
+        assert_eq!(hook.none_reader_retry(delay), Duration::from_secs(1));
+    }
+}

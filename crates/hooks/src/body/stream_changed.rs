@@ -1,0 +1,43 @@
+//! `on_stream_changed`: a stream was registered or removed in one schema.
+
+use super::StreamBlock;
+use crate::object::Media;
+use media::info::MediaInfo;
+use media::{Schema, StreamKey};
+use serde::Serialize;
+
+/// The body of a registration: the media object and `regist: true`.
+#[derive(Debug, Serialize)]
+pub struct Registered<'a> {
+    #[serde(flatten)]
+    media: Media<'a>,
+    regist: bool,
+}
+
+impl<'a> Registered<'a> {
+    /// For a stream that was registered; `loss` in percent, -1.0 if unknown.
+    pub fn new(info: &'a MediaInfo, loss: f32) -> Self {
+        Self {
+            media: Media::new(info, Some(loss)),
+            regist: true,
+        }
+    }
+}
+
+/// The body of a removal: names and `regist: false`.
+#[derive(Debug, Serialize)]
+pub struct Removed<'a> {
+    #[serde(flatten)]
+    stream: StreamBlock<'a>,
+    regist: bool,
+}
+
+impl<'a> Removed<'a> {
+    /// For a stream that was removed.
+    pub fn new(key: &'a StreamKey, schema: Schema, params: &'a str) -> Self {
+        Self {
+            stream: StreamBlock::new(key, schema, params),
+            regist: false,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The web hook contract, outgoing: ZLM's seventeen hooks as far as there are facts for them (hooks.md).
+//!
+//! - [`decide`]: the decision plane, questions that a publisher, a player or a stream waits for ([`Hooks::ask`]).
+//! - [`notify`]: the notification plane, news that nobody waits for ([`Hooks::notify`], [`notify::Driver`]).
+//! - [`body`], [`object`]: ZLM's field names; `object` is shared with the API.
+//! - [`reply`]: how an answer is judged and read.
+//! - [`client`]: connections, TLS, time limits. [`breaker`]: receivers that keep failing. [`failure`]: why a call failed.
+//! - [`settings`], [`metrics`], [`hook`].
+//!
+//! Nothing here spawns a task or knows the engine: the server drives the futures and carries the outcomes.
+
+pub mod body;
+pub mod breaker;
+pub mod client;
+pub mod decide;
+mod event;
+pub mod failure;
+pub mod hook;
+mod keepalive;
+pub mod metrics;
+pub mod notify;
+pub mod object;
+mod plane;
+pub mod reply;
+mod report;
+mod service;
+pub mod settings;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::Answered;
+pub use hook::Hook;
+pub use metrics::Metrics;
+pub use notify::{Event, Notifier};
+pub use service::{Hooks, user_agent};
+pub use settings::Settings;

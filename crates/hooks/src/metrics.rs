@@ -1,0 +1,223 @@
+//! What the hooks count.
+
+use crate::breaker::State;
+use crate::failure::Class;
+use crate::hook::Hook;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::time::Duration;
+
+/// Seconds: from a receiver on the same machine to one that lets an attempt run into the default limit of 10 s.
+const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0, 10.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    event: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabel {
+    event: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PlaneLabel {
+    plane: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BreakerLabels {
+    plane: &'static str,
+    receiver: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DropLabel {
+    reason: &'static str,
+}
+
+/// Why a notification was not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// The queue was full.
+    QueueFull,
+    /// A newer one says the same (keep-alive).
+    Superseded,
+    /// The hook was switched off while it waited.
+    SwitchedOff,
+    /// The server stopped.
+    Shutdown,
+    /// All attempts failed.
+    Failed,
+}
+
+impl Dropped {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Superseded => "superseded",
+            Self::SwitchedOff => "switched_off",
+            Self::Shutdown => "shutdown",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Counters, gauges and one histogram. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    duration: Family<EventLabel, Histogram, fn() -> Histogram>,
+    queue_length: Family<PlaneLabel, Gauge>,
+    in_flight: Family<PlaneLabel, Gauge>,
+    breaker_state: Family<BreakerLabels, Gauge>,
+    dropped: Family<DropLabel, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            duration: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            queue_length: Family::default(),
+            in_flight: Family::default(),
+            breaker_state: Family::default(),
+            dropped: Family::default(),
+        }
+    }
+}
+
+/// The gauges of one plane.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaneMetrics {
+    pub(crate) waiting: Gauge,
+    pub(crate) in_flight: Gauge,
+}
+
+impl Metrics {
+    /// Makes them known to a registry, as `hook_requests_total`, `hook_duration_seconds`, `hook_queue_length`, `hook_inflight`,
+    /// `hook_breaker_state` and `hook_dropped_total`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "hook_requests",
+            "Attempts to call a web hook, by event and result",
+            self.requests.clone(),
+        );
+        registry.register(
+            "hook_duration_seconds",
+            "Time of one attempt, by event",
+            self.duration.clone(),
+        );
+        registry.register(
+            "hook_queue_length",
+            "Decisions waiting for a free call, and notifications not yet done with, by plane",
+            self.queue_length.clone(),
+        );
+        registry.register(
+            "hook_inflight",
+            "Calls under way, by plane",
+            self.in_flight.clone(),
+        );
+        registry.register(
+            "hook_breaker_state",
+            "Circuit breaker of a receiver: 0 closed, 1 half-open, 2 open",
+            self.breaker_state.clone(),
+        );
+        registry.register(
+            "hook_dropped",
+            "Notifications that were not delivered, by reason",
+            self.dropped.clone(),
+        );
+    }
+
+    pub(crate) fn plane(&self, plane: &'static str) -> PlaneMetrics {
+        PlaneMetrics {
+            waiting: self.queue_length.get_or_create_owned(&PlaneLabel { plane }),
+            in_flight: self.in_flight.get_or_create_owned(&PlaneLabel { plane }),
+        }
+    }
+
+    pub(crate) fn attempt(&self, hook: Hook, class: Option<Class>, took: Duration) {
+        let result = class.map_or("ok", Class::name);
+        self.requests
+            .get_or_create(&RequestLabels {
+                event: hook.name(),
+                result,
+            })
+            .inc();
+        self.duration
+            .get_or_create(&EventLabel { event: hook.name() })
+            .observe(took.as_secs_f64());
+    }
+
+    /// A call that was not made.
+    pub(crate) fn not_attempted(&self, hook: Hook, class: Class) {
+        self.requests
+            .get_or_create(&RequestLabels {
+                event: hook.name(),
+                result: class.name(),
+            })
+            .inc();
+    }
+
+    pub(crate) fn breaker(&self, plane: &'static str, receiver: &str, state: State) {
+        let labels = BreakerLabels {
+            plane,
+            receiver: receiver.to_owned(),
+        };
+        self.breaker_state.get_or_create(&labels).set(state as i64);
+    }
+
+    pub(crate) fn forget_breaker(&self, plane: &'static str, receiver: &str) {
+        self.breaker_state.remove(&BreakerLabels {
+            plane,
+            receiver: receiver.to_owned(),
+        });
+    }
+
+    pub(crate) fn dropped(&self, reason: Dropped) {
+        self.dropped
+            .get_or_create(&DropLabel {
+                reason: reason.name(),
+            })
+            .inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_exported_under_its_name() {
+        let metrics = Metrics::default();
+        metrics.attempt(Hook::Play, None, Duration::from_millis(2));
+        metrics.attempt(Hook::Play, Some(Class::Denied), Duration::from_millis(2));
+        metrics.plane("decision").in_flight.set(3);
+        metrics.breaker("decision", "http://h/p", State::Open);
+        metrics.dropped(Dropped::QueueFull);
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "hook_requests_total{event=\"on_play\",result=\"ok\"} 1",
+            "hook_requests_total{event=\"on_play\",result=\"denied\"} 1",
+            "hook_duration_seconds_count{event=\"on_play\"} 2",
+            "hook_queue_length{plane=\"decision\"} 0",
+            "hook_inflight{plane=\"decision\"} 3",
+            "hook_breaker_state{plane=\"decision\",receiver=\"http://h/p\"} 2",
+            "hook_dropped_total{reason=\"queue_full\"} 1",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+    }
+}

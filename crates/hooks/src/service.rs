@@ -1,0 +1,172 @@
+//! The hooks as the server sees them.
+
+use crate::client::dial::{Dial, Network};
+use crate::decide::{self, Answered};
+use crate::event::ascii;
+use crate::hook::Hook;
+use crate::keepalive;
+use crate::metrics::Metrics;
+use crate::notify::{self, Driver, Event, Notifier};
+use crate::plane::{Plane, Shared};
+use crate::settings::Settings;
+use hyper::header::HeaderValue;
+use lifecycle::{Ask, Notice};
+use media::info::MediaInfo;
+use media::{Schema, StreamKey};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The header `User-Agent`, in the form of ZLM's.
+pub fn user_agent(commit: &str, commit_date: &str, branch: &str, build_time: &str) -> String {
+    format!("Tidegate(git hash:{commit}/{commit_date},branch:{branch},build time:{build_time})")
+}
+
+/// Both planes. Cheap to clone.
+#[derive(Clone)]
+pub struct Hooks {
+    shared: Arc<Shared>,
+    decisions: Arc<Plane>,
+    notifications: Arc<Plane>,
+    notifier: Notifier,
+}
+
+impl Hooks {
+    /// The hooks, and the driver of the notification plane, which the server must run.
+    pub fn new(settings: Settings, user_agent: &str) -> (Self, Driver) {
+        warn_if_insecure(&settings);
+        let dial = || Box::new(Network::new(settings.trust.clone()));
+        let (decisions, notifications) = (dial(), dial());
+        Self::over(settings, user_agent, decisions, notifications)
+    }
+
+    pub(crate) fn over(
+        settings: Settings,
+        user_agent: &str,
+        decisions: Box<dyn Dial>,
+        notifications: Box<dyn Dial>,
+    ) -> (Self, Driver) {
+        let user_agent = HeaderValue::from_str(user_agent).unwrap_or_else(|_| ascii("Tidegate"));
+        let shared = Arc::new(Shared::new(settings, user_agent));
+        let decisions = Arc::new(Plane::new("decision", shared.clone(), decisions, decide::limits));
+        let notifications = Arc::new(Plane::new(
+            "notification",
+            shared.clone(),
+            notifications,
+            notify::limits,
+        ));
+        let (notifier, mut driver) = Notifier::new(notifications.clone());
+        driver.sweep_also(decisions.clone());
+        (
+            Self {
+                shared,
+                decisions,
+                notifications,
+                notifier,
+            },
+            driver,
+        )
+    }
+
+    /// Puts other settings in force, from the next call on. The CA file is read again.
+    pub fn apply(&self, settings: Settings) {
+        let settings = Arc::new(settings);
+        let old = self.shared.replace(settings.clone());
+        let changed = old.trust != settings.trust || settings.trust.ca_file.is_some();
+        if old.trust != settings.trust {
+            warn_if_insecure(&settings);
+        }
+        let trust = changed.then_some(&settings.trust);
+        self.decisions.apply(&settings, trust);
+        self.notifications.apply(&settings, trust);
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.shared.settings()
+    }
+
+    /// Whether a hook is on, so that there is a point in collecting facts for it.
+    pub fn is_on(&self, hook: Hook) -> bool {
+        self.shared.settings().is_on(hook)
+    }
+
+    /// Asks. The call ends when the future is dropped. `limit` is how long whoever asks can wait; without it the limit is the
+    /// worst case of the configured attempts ([`Settings::worst_case`]).
+    pub async fn ask(&self, ask: &Ask, limit: Option<Duration>) -> Answered {
+        decide::ask(&self.decisions, ask, limit).await
+    }
+
+    /// Tells. Does not wait.
+    pub fn notify(&self, event: &Event) {
+        self.notifier.send(event);
+    }
+
+    /// Tells what the engine has to tell. `look_up` is called for a registration that will be told; if it finds no such stream,
+    /// the stream is gone already and there is nothing to tell but its removal, which follows.
+    pub fn tell(&self, notice: Notice, look_up: impl FnOnce(&StreamKey, Schema) -> Option<MediaInfo>) {
+        let event = match notice {
+            Notice::StreamChanged {
+                key,
+                schema,
+                registered: true,
+                ..
+            } => {
+                let settings = self.shared.settings();
+                if !settings.is_on(Hook::StreamChanged) || !settings.reports_changes_in(schema) {
+                    return;
+                }
+                let Some(info) = look_up(&key, schema) else { return };
+                Event::Registered {
+                    info: Box::new(info),
+                    loss: -1.0,
+                }
+            }
+            Notice::StreamChanged {
+                key,
+                schema,
+                registered: false,
+                params,
+                ..
+            } => Event::Removed { key, schema, params },
+            Notice::FlowReport {
+                access,
+                bytes,
+                duration,
+                player,
+            } => Event::FlowReport {
+                access,
+                bytes,
+                duration,
+                player,
+            },
+        };
+        self.notify(&event);
+    }
+
+    /// Notifications that are not done with.
+    pub fn notifications_waiting(&self) -> usize {
+        self.notifier.waiting()
+    }
+
+    /// Waits until all notifications are done with, at most until `deadline`; returns how many are left.
+    pub async fn drain(&self, deadline: Instant) -> usize {
+        self.notifier.drain(deadline).await
+    }
+
+    /// Ends when the next keep-alive is due, `last` being the previous one or the start. Follows changes of the settings.
+    pub async fn keepalive_due(&self, last: Instant) {
+        keepalive::due(&mut self.shared.watch(), last).await;
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+}
+
+fn warn_if_insecure(settings: &Settings) {
+    if settings.trust.insecure {
+        tracing::warn!("hook.insecure=1: certificates of hook receivers are not verified");
+    }
+}

@@ -1,0 +1,223 @@
+//! The settings in force. Replaced as a whole when the configuration changes; every key takes effect for the next call.
+
+use crate::client::tls::Trust;
+use crate::client::{BadUrl, Target};
+use crate::hook::Hook;
+use config::Config;
+use media::{ProtocolOptions, Schema};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most extra attempts of one call. ZLM reads a negative `hook.retry` as "for ever"; nobody waits for ever here, and a
+/// notification that is tried for ever would block its stream's lane.
+pub const MAX_RETRY: u32 = 100;
+
+/// Limit of an attempt when `hook.timeoutSec` is 0 or less: ZLM looks at the clock every 2 s, so that is what 0 means there.
+pub const TIMEOUT_OF_ZERO: Duration = Duration::from_secs(2);
+
+/// The longest a configured time can be; keeps sums of them far from overflow.
+const MAX_TIME: Duration = Duration::from_secs(24 * 3600);
+
+/// A configured receiver.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// The text of the configuration; may hold credentials: not for logs.
+    pub url: Arc<str>,
+    /// What it means.
+    pub target: Result<Target, BadUrl>,
+}
+
+/// Everything the hooks need to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `hook.enable`.
+    pub enable: bool,
+    /// `general.mediaServerId`, a member of every body.
+    pub media_server_id: String,
+    /// `hook.timeoutSec`: limit of one attempt.
+    pub timeout: Duration,
+    /// `hook.retry`: extra attempts.
+    pub retry: u32,
+    /// `hook.retry_delay`: pause before an extra attempt.
+    pub retry_delay: Duration,
+    /// `hook.total_deadline_ms`: limit of one question with all its attempts; zero is [`Settings::worst_case`].
+    pub total_deadline: Duration,
+    /// `hook.max_inflight`: most questions to one receiver that wait for an answer.
+    pub max_in_flight: usize,
+    /// `hook.queue_len`: most questions to one receiver that wait for their turn.
+    pub queue_len: usize,
+    /// `hook.alive_interval`: period of the keep-alive hook; zero is off.
+    pub alive_interval: Duration,
+    /// `hook.stream_changed_schemas`: schemas that raise `on_stream_changed`; empty is all.
+    pub stream_changed_schemas: Vec<String>,
+    /// `general.maxStreamWaitMS`: nobody waits longer for an answer of `on_stream_not_found`.
+    pub max_stream_wait: Duration,
+    /// Which TLS receivers are trusted: `hook.ca_file`, `hook.insecure`.
+    pub trust: Trust,
+    /// Section `protocol`: what `on_publish` may override.
+    pub publish_defaults: ProtocolOptions,
+    /// The URLs, see [`Settings::set_url`].
+    pub endpoints: Endpoints,
+}
+
+/// The configured receivers of all hooks.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints([Option<Endpoint>; Hook::ALL.len()]);
+
+impl Default for Settings {
+    /// The built-in defaults: hooks are off.
+    fn default() -> Self {
+        Self {
+            enable: false,
+            media_server_id: String::new(),
+            timeout: Duration::from_secs(10),
+            retry: 1,
+            retry_delay: Duration::from_secs(3),
+            total_deadline: Duration::ZERO,
+            max_in_flight: 256,
+            queue_len: 1024,
+            alive_interval: Duration::from_secs(30),
+            stream_changed_schemas: Schema::ALL.map(|schema| schema.as_str().to_owned()).to_vec(),
+            max_stream_wait: Duration::from_secs(15),
+            trust: Trust::default(),
+            publish_defaults: ProtocolOptions::default(),
+            endpoints: Endpoints::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// What the configuration says about hooks.
+    pub fn from_config(config: &Config) -> Self {
+        let hook = &config.hook;
+        let mut settings = Self {
+            enable: hook.enable,
+            media_server_id: config.general.media_server_id.clone(),
+            timeout: hook.timeout,
+            retry: hook.retry,
+            retry_delay: hook.retry_delay,
+            total_deadline: hook.total_deadline,
+            max_in_flight: hook.max_inflight as usize,
+            queue_len: hook.queue_len as usize,
+            alive_interval: hook.alive_interval,
+            stream_changed_schemas: hook.stream_changed_schemas.clone(),
+            max_stream_wait: config.general.max_stream_wait,
+            trust: Trust { ca_file: hook.ca_file.clone(), insecure: hook.insecure, ..Trust::default() },
+            publish_defaults: config.protocol.defaults(),
+            endpoints: Endpoints::default(),
+        };
+        for hook in Hook::ALL {
+            let url = config.text(&format!("hook.{}", hook.name())).unwrap_or_default();
+            settings.set_url(hook, url);
+        }
+        settings
+    }
+
+    /// Sets the URL of a hook; blanks around it are cut, and an empty one switches the hook off. A text that is no URL is kept:
+    /// the calls of this hook then fail with a text that says why.
+    pub fn set_url(&mut self, hook: Hook, url: &str) {
+        let url = url.trim();
+        self.endpoints.0[hook.index()] = (!url.is_empty()).then(|| Endpoint {
+            url: url.into(),
+            target: Target::parse(url),
+        });
+    }
+
+    /// Whether a hook is on: `hook.enable` and a URL.
+    pub fn is_on(&self, hook: Hook) -> bool {
+        self.endpoint(hook).is_some()
+    }
+
+    /// The period of the keep-alive hook, if it is on.
+    pub fn keepalive_period(&self) -> Option<Duration> {
+        // A period of zero would be a busy loop.
+        (self.is_on(Hook::ServerKeepalive) && !self.alive_interval.is_zero()).then_some(self.alive_interval)
+    }
+
+    /// Whether a change of a stream in this schema is reported.
+    pub fn reports_changes_in(&self, schema: Schema) -> bool {
+        let listed = &self.stream_changed_schemas;
+        listed.is_empty() || listed.iter().any(|name| name == schema.as_str())
+    }
+
+    /// The longest a call may take: all attempts and the pauses between them, as in ZLM.
+    pub fn worst_case(&self) -> Duration {
+        let retry = self.retry();
+        let attempts = self.attempt_timeout().saturating_mul(retry + 1);
+        attempts.saturating_add(self.retry_pause().saturating_mul(retry))
+    }
+
+    /// The longest a question may take.
+    pub(crate) fn question_limit(&self) -> Duration {
+        if self.total_deadline.is_zero() {
+            self.worst_case()
+        } else {
+            self.total_deadline.min(MAX_TIME)
+        }
+    }
+
+    pub(crate) fn endpoint(&self, hook: Hook) -> Option<&Endpoint> {
+        self.endpoints.0[hook.index()].as_ref().filter(|_| self.enable)
+    }
+
+    /// All receivers, whether or not the hooks are switched on.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.0.iter().flatten()
+    }
+
+    pub(crate) fn retry(&self) -> u32 {
+        self.retry.min(MAX_RETRY)
+    }
+
+    pub(crate) fn retry_pause(&self) -> Duration {
+        self.retry_delay.min(MAX_TIME)
+    }
+
+    pub(crate) fn attempt_timeout(&self) -> Duration {
+        if self.timeout.is_zero() {
+            TIMEOUT_OF_ZERO
+        } else {
+            self.timeout.min(MAX_TIME)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_needs_the_switch_and_a_url() {
+        let mut settings = Settings::default();
+        settings.set_url(Hook::Play, " http://127.0.0.1/x ");
+        assert!(!settings.is_on(Hook::Play));
+        settings.enable = true;
+        assert!(settings.is_on(Hook::Play));
+        assert!(!settings.is_on(Hook::Publish));
+        settings.set_url(Hook::Play, "");
+        assert!(!settings.is_on(Hook::Play));
+    }
+
+    #[test]
+    fn the_worst_case_is_that_of_zlm_and_cannot_overflow() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.worst_case(), Duration::from_secs(23));
+        settings.retry = u32::MAX;
+        settings.timeout = Duration::MAX;
+        settings.retry_delay = Duration::MAX;
+        assert!(settings.worst_case() < Duration::from_secs(3600 * 24 * 365));
+    }
+
+    #[test]
+    fn an_empty_filter_lets_every_schema_pass() {
+        let mut settings = Settings {
+            stream_changed_schemas: vec!["hls".to_owned()],
+            ..Settings::default()
+        };
+        assert!(!settings.reports_changes_in(Schema::Rtmp));
+        assert!(settings.reports_changes_in(Schema::Hls));
+        assert!(!settings.reports_changes_in(Schema::HlsFmp4));
+        settings.stream_changed_schemas.clear();
+        assert!(settings.reports_changes_in(Schema::HlsFmp4));
+    }
+}

@@ -1,0 +1,220 @@
+//! What all parts of the running server share.
+
+use crate::containers::Style;
+use crate::link::Link;
+use crate::meter::Meter;
+use crate::operator::Operator;
+use crate::rules;
+use crate::sessions::Sessions;
+use crate::store::ConfigStore;
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use config::Config;
+use hooks::Hooks;
+use hub::Hub;
+use lifecycle::JobId;
+use lifecycle::op::RuleSource;
+use media::{Schema, StreamKey};
+use media::key::DEFAULT_VHOST;
+use parking_lot::Mutex;
+use percent_encoding::percent_decode_str;
+use process::Supervisor;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Shared state of the server. One per process.
+pub struct App {
+    /// The configuration, and the way to change it.
+    pub store: ConfigStore,
+    /// Streams.
+    pub hub: Hub,
+    /// Connections.
+    pub sessions: Arc<Sessions>,
+    /// The way to the control task.
+    pub link: Link,
+    /// The hook service.
+    pub hooks: Hooks,
+    /// ffmpeg processes.
+    pub processes: Supervisor,
+    /// The schemas that streams are registered in, by incarnation.
+    pub schemas: Mutex<HashMap<u64, Vec<Schema>>>,
+    /// What pulls and pushers carry.
+    pub traffic: Mutex<BTreeMap<JobId, Arc<Meter>>>,
+    /// Ends every session when cancelled.
+    pub stop: CancellationToken,
+    /// Told when the API asks for a restart.
+    pub restart: Notify,
+    /// The ports that are open.
+    pub ports: OnceLock<Ports>,
+    /// When the process began, by both clocks.
+    pub started: (Instant, SystemTime),
+    /// Counters of the server's own.
+    pub counters: crate::metrics::Counters,
+    /// Built-in pages; set by the demo.
+    pub pages: OnceLock<crate::pages::Pages>,
+    router: OnceLock<Router>,
+}
+
+/// The ports that are open, as they were bound; 0 is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// RTMP.
+    pub rtmp: u16,
+    /// RTMPS.
+    pub rtmps: u16,
+    /// HTTP.
+    pub http: u16,
+    /// HTTPS.
+    pub https: u16,
+}
+
+impl App {
+    /// The shared state.
+    pub fn new(store: ConfigStore, link: Link, hooks: Hooks, processes: Supervisor) -> Self {
+        let max_streams = rules::MAX_STREAMS;
+        Self {
+            store,
+            hub: Hub::new(max_streams),
+            sessions: Arc::default(),
+            link,
+            hooks,
+            processes,
+            schemas: Mutex::default(),
+            traffic: Mutex::default(),
+            stop: CancellationToken::new(),
+            restart: Notify::new(),
+            ports: OnceLock::new(),
+            started: (Instant::now(), SystemTime::now()),
+            counters: crate::metrics::Counters::default(),
+            pages: OnceLock::new(),
+            router: OnceLock::new(),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.store.config()
+    }
+
+    /// How RTMP and FLV are written.
+    pub fn style(&self) -> Style {
+        let config = self.config();
+        Style { enhanced: config.rtmp.enhanced, chunk_size: config.rtmp.chunk_size }
+    }
+
+    /// Everything that is served over HTTP but live streams.
+    pub fn router(self: &Arc<Self>) -> Router {
+        self.router.get_or_init(|| crate::web::router(self.clone())).clone()
+    }
+
+    /// The virtual host of a request (hooks.md, section 5): an argument wins over the host, addresses and `localhost` map to
+    /// the default one.
+    pub fn vhost(&self, host: &str, params: &str) -> String {
+        if !self.config().general.enable_vhost {
+            return DEFAULT_VHOST.to_owned();
+        }
+        virtual_host(host, params)
+    }
+
+    /// The address of a client that may come through a proxy: the header of `http.forwarded_ip_header` counts, but only from
+    /// a peer inside `http.allow_ip_range`, since anybody can write one (ZLM believes it from any client: hooks.md, 10.26).
+    pub fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+        let config = self.config();
+        let name = &config.http.forwarded_ip_header;
+        if name.is_empty() || !config.http.allow_ip_range.contains(peer.ip()) {
+            return peer;
+        }
+        let value = headers.get(name.as_str()).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let first = value.split(',').next().unwrap_or_default().trim();
+        let ip = first.parse::<IpAddr>().ok().or_else(|| first.parse::<SocketAddr>().ok().map(|address| address.ip()));
+        ip.map_or(peer, |ip| SocketAddr::new(ip, peer.port()))
+    }
+
+    /// What the rules of the configuration make of a stream's name.
+    pub fn rule_for(&self, key: &StreamKey) -> Option<Box<RuleSource>> {
+        rules::resolve(&self.config(), key, self.rtmp_port()).map(Box::new)
+    }
+
+    /// The port that our own ffmpeg processes publish to.
+    pub fn rtmp_port(&self) -> u16 {
+        self.ports.get().map_or(0, |ports| ports.rtmp)
+    }
+
+    /// The page for what is not there (`http.notFound`).
+    pub fn not_found_page(&self) -> Response<Body> {
+        let config = self.config();
+        let mut response = Response::new(Body::from(config.http.not_found.clone()));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        let kind = format!("text/html; charset={}", config.http.char_set);
+        let kind = HeaderValue::from_str(&kind).unwrap_or_else(|_| HeaderValue::from_static("text/html"));
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+
+    /// The API's view of the server.
+    pub fn operator(self: &Arc<Self>) -> Operator {
+        Operator(self.clone())
+    }
+
+    /// The wall clock at a moment of the monotonic one, in milliseconds since 1970. For reports only.
+    pub fn unix_ms(&self, at: Instant) -> u64 {
+        let (instant, wall) = self.started;
+        let wall = match at.checked_duration_since(instant) {
+            Some(later) => wall + later,
+            None => wall - instant.duration_since(at),
+        };
+        wall.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Counts what an attempt carries, while the returned value lives.
+    pub fn measure(self: &Arc<Self>, job: JobId) -> Measured {
+        let meter = Arc::new(Meter::new(Instant::now()));
+        self.traffic.lock().insert(job, meter.clone());
+        Measured { app: self.clone(), job, meter }
+    }
+}
+
+/// An attempt whose traffic is counted.
+pub struct Measured {
+    app: Arc<App>,
+    job: JobId,
+    /// Its meter.
+    pub meter: Arc<Meter>,
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        self.app.traffic.lock().remove(&self.job);
+    }
+}
+
+fn virtual_host(host: &str, params: &str) -> String {
+    let argument = params.split('&').find_map(|pair| pair.strip_prefix("vhost=")).filter(|value| !value.is_empty());
+    let host = match argument {
+        Some(value) => percent_decode_str(value).decode_utf8_lossy().into_owned(),
+        None => host.to_owned(),
+    };
+    let common = host.is_empty() || host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok();
+    if common { DEFAULT_VHOST.to_owned() } else { host }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_hosts_follow_the_references_rules() {
+        assert_eq!(virtual_host("media.example.com", ""), "media.example.com");
+        assert_eq!(virtual_host("media.example.com", "a=b&vhost=other.example"), "other.example");
+        assert_eq!(virtual_host("localhost", ""), DEFAULT_VHOST);
+        assert_eq!(virtual_host("10.1.2.3", "vhost="), DEFAULT_VHOST);
+        assert_eq!(virtual_host("::1", ""), DEFAULT_VHOST);
+        assert_eq!(virtual_host("", ""), DEFAULT_VHOST);
+    }
+}

@@ -1,0 +1,104 @@
+//! The command line.
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A live media server whose streams open on demand.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without it the server runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How the server runs.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Other things than running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a configuration and explain where each value comes from.
+    Check(CheckArgs),
+    /// A tour: a synthetic camera, an on-demand rule, and the hooks that are called, printed as they come.
+    Demo(DemoArgs),
+}
+
+/// Arguments of a run.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// Configuration: ZLMediaKit's config.ini, or TOML if it ends in .toml. Created with all defaults if it does not exist.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set one key above file and environment, such as `--set http.port=9080`. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Log level: error, warn, info, debug, trace, or filters such as `info,tidegate=debug`.
+    #[arg(short, long, value_name = "LEVEL", env = "TIDEGATE_LOG", default_value = "info")]
+    pub log: String,
+    /// Write process id, ports and API secret to this file as JSON when all ports are open.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Open any free port instead of each configured one. For tests, together with `--ready-file`.
+    #[arg(long)]
+    pub free_ports: bool,
+}
+
+/// Arguments of a check.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration to check.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Set one key above file and environment.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Arguments of the demo.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// HTTP port of the demo.
+    #[arg(long, default_value_t = 8080)]
+    pub http_port: u16,
+    /// RTMP port of the demo.
+    #[arg(long, default_value_t = 1935)]
+    pub rtmp_port: u16,
+    /// Write ports and API secret to this file as JSON when the demo is ready.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Open any free port instead of those above.
+    #[arg(long)]
+    pub free_ports: bool,
+}
+
+impl RunArgs {
+    /// The keys set on the command line.
+    ///
+    /// # Errors
+    ///
+    /// One is not of the form `section.key=value`.
+    pub fn overrides(&self) -> anyhow::Result<Vec<(String, String)>> {
+        pairs(&self.set)
+    }
+}
+
+impl CheckArgs {
+    /// The keys set on the command line.
+    ///
+    /// # Errors
+    ///
+    /// One is not of the form `section.key=value`.
+    pub fn overrides(&self) -> anyhow::Result<Vec<(String, String)>> {
+        pairs(&self.set)
+    }
+}
+
+fn pairs(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let pair = |text: &String| {
+        let (key, value) = text.split_once('=').with_context(|| format!("--set {text}: must be KEY=VALUE"))?;
+        Ok((key.trim().to_owned(), value.trim().to_owned()))
+    };
+    set.iter().map(pair).collect()
+}

@@ -1,0 +1,125 @@
+//! Connections that Tidegate opens itself: to sources and to servers that it pushes to.
+
+use crate::session::descriptor;
+use crate::sessions::plain;
+use config::Config;
+use hooks::client::tls::{Trust, client_config};
+use lifecycle::JobId;
+use media::info::SockInfo;
+use rustls::pki_types::ServerName;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+
+/// A connection that was opened, with or without TLS.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// An open connection.
+pub struct Dialed {
+    /// Its bytes.
+    pub io: Box<dyn Duplex>,
+    /// Its ends.
+    pub sock: SockInfo,
+}
+
+/// Why a connection could not be opened. The texts of the first two are the reference's, which clients show.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Nobody listens.
+    #[error("connection refused")]
+    Refused,
+    /// The name is not known.
+    #[error("resource temporarily unavailable: the host name {0} could not be resolved")]
+    Name(String),
+    /// Link-local addresses hold the metadata services of clouds; no camera is there.
+    #[error("{0} is a link-local address, which is never connected to")]
+    Forbidden(IpAddr),
+    /// TLS failed.
+    #[error("TLS to {host} failed: {reason}; proxy.ca_file names further trusted certificates, proxy.insecure=1 accepts any")]
+    Tls {
+        /// The server.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something else.
+    #[error("{0}")]
+    Io(io::Error),
+}
+
+/// Connects to `host`, trying its addresses in turn. The addresses are judged after they were resolved, so a name cannot lead
+/// where an address may not.
+///
+/// # Errors
+///
+/// The last address's.
+pub async fn dial(config: &Config, job: JobId, host: &str, port: u16, tls: bool) -> Result<Dialed, DialError> {
+    let addresses = lookup_host((host, port)).await.map_err(|_| DialError::Name(host.to_owned()))?;
+    let mut last = DialError::Name(host.to_owned());
+    for address in addresses {
+        if is_link_local(address.ip()) {
+            last = DialError::Forbidden(address.ip());
+            continue;
+        }
+        match connect(address).await {
+            Ok(socket) => return finish(config, job, host, socket, tls).await,
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
+    let socket = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => DialError::Refused,
+        _ => DialError::Io(error),
+    })?;
+    socket.set_nodelay(true).map_err(DialError::Io)?;
+    Ok(socket)
+}
+
+async fn finish(config: &Config, job: JobId, host: &str, socket: TcpStream, tls: bool) -> Result<Dialed, DialError> {
+    let sock = SockInfo {
+        identifier: format!("{}-{}", job.0, descriptor(&socket)),
+        local: plain(socket.local_addr().map_err(DialError::Io)?),
+        peer: plain(socket.peer_addr().map_err(DialError::Io)?),
+    };
+    if !tls {
+        return Ok(Dialed { io: Box::new(socket), sock });
+    }
+    let failed = |reason: String| DialError::Tls { host: host.to_owned(), reason };
+    let trust = Trust { ca_file: config.proxy.ca_file.clone(), insecure: config.proxy.insecure };
+    let mut tls = client_config(&trust).map_err(|error| failed(error.to_string()))?;
+    // RTMPS has no protocol name, and HTTP servers take HTTP/1.1 without one.
+    Arc::make_mut(&mut tls).alpn_protocols.clear();
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.to_string()))?;
+    let stream = TlsConnector::from(tls).connect(name, socket).await.map_err(|error| failed(error.to_string()))?;
+    Ok(Dialed { io: Box::new(stream), sock })
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_services_are_out_of_reach_in_every_spelling() {
+        for address in ["169.254.169.254", "fe80::1", "::ffff:169.254.1.1"] {
+            assert!(is_link_local(address.parse().expect("an address")), "{address}");
+        }
+        for address in ["127.0.0.1", "10.0.0.1", "::1", "192.168.1.64"] {
+            assert!(!is_link_local(address.parse().expect("an address")), "{address}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Writing packets to a socket: one vectored write for all that is due, straight from the shared bytes.
+
+use hub::Batch;
+use media::Packet;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::time::timeout;
+
+/// How long a viewer may take nothing at all before it is given up. Its kernel buffer holds seconds of video besides.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Most pieces of one `writev`. The array lives on the stack of one poll, so that a waiting viewer does not carry it.
+const MAX_SLICES: usize = 96;
+
+/// Writes a whole batch and returns its length in bytes.
+///
+/// # Errors
+///
+/// The connection's error, or [`io::ErrorKind::TimedOut`] when the peer takes nothing for `stall`.
+pub async fn write_batch<W: AsyncWrite + Unpin>(io: &mut W, batch: &Batch, stall: Duration) -> io::Result<u64> {
+    let mut position = Position::default();
+    let mut written = 0;
+    while position.packet < batch.packets().len() {
+        let some = poll_fn(|context| {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let used = position.fill(batch.packets(), &mut slices);
+            Pin::new(&mut *io).poll_write_vectored(context, &slices[..used])
+        });
+        let count = timeout(stall, some).await.map_err(|_| stalled(stall))??;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        written += count as u64;
+        position.advance(batch.packets(), count);
+    }
+    Ok(written)
+}
+
+/// Writes a short run of bytes whole, under the same patience.
+///
+/// # Errors
+///
+/// As [`write_batch`].
+pub async fn write_all<W: AsyncWrite + Unpin>(io: &mut W, bytes: &[u8], stall: Duration) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let some = poll_fn(|context| Pin::new(&mut *io).poll_write(context, rest));
+        let count = timeout(stall, some).await.map_err(|_| stalled(stall))??;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        rest = &rest[count..];
+    }
+    Ok(())
+}
+
+fn stalled(stall: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("the peer took nothing for {stall:?}"))
+}
+
+/// Where in a batch the unwritten rest begins.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    packet: usize,
+    part: usize,
+    offset: usize,
+}
+
+impl Position {
+    /// Puts what is not written yet into `slices` and returns how many it used. Empty parts are left out.
+    fn fill<'a>(self, packets: &'a [Arc<Packet>], slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
+        let mut used = 0;
+        let (mut skip_parts, mut skip_bytes) = (self.part, self.offset);
+        for packet in &packets[self.packet..] {
+            for part in &packet.parts[skip_parts..] {
+                let rest = &part[skip_bytes..];
+                skip_bytes = 0;
+                if rest.is_empty() {
+                    continue;
+                }
+                if used == slices.len() {
+                    return used;
+                }
+                slices[used] = IoSlice::new(rest);
+                used += 1;
+            }
+            skip_parts = 0;
+        }
+        used
+    }
+
+    fn advance(&mut self, packets: &[Arc<Packet>], mut count: usize) {
+        while let Some(packet) = packets.get(self.packet) {
+            while let Some(part) = packet.parts.get(self.part) {
+                let rest = part.len() - self.offset;
+                if count < rest {
+                    self.offset += count;
+                    return;
+                }
+                count -= rest;
+                self.part += 1;
+                self.offset = 0;
+            }
+            self.packet += 1;
+            self.part = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use media::MediaTime;
+
+    fn packets(parts: &[&[&'static str]]) -> Vec<Arc<Packet>> {
+        parts
+            .iter()
+            .map(|parts| {
+                let parts = parts.iter().map(|part| Bytes::from_static(part.as_bytes())).collect();
+                Arc::new(Packet { parts, key: true, config: false, dts: MediaTime::ZERO })
+            })
+            .collect()
+    }
+
+    /// Whatever the socket takes at a time, the bytes come out once and in order.
+    #[test]
+    fn every_length_of_partial_writes_gives_the_same_bytes() {
+        let packets = packets(&[&["head", "", "payload", "t"], &[""], &["x"], &["second", "third"]]);
+        let whole = "headpayloadtxsecondthird";
+        for step in 1..=whole.len() + 3 {
+            let mut position = Position::default();
+            let mut out = Vec::new();
+            while position.packet < packets.len() {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let used = position.fill(&packets, &mut slices);
+                let flat: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.iter().copied()).collect();
+                let count = flat.len().min(step);
+                if count == 0 {
+                    position.advance(&packets, 0);
+                    break;
+                }
+                out.extend_from_slice(&flat[..count]);
+                position.advance(&packets, count);
+            }
+            assert_eq!(out, whole.as_bytes(), "{step} bytes at a time");
+        }
+    }
+}

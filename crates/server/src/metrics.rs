@@ -1,0 +1,162 @@
+//! `/metrics`: what happens inside, in Prometheus text.
+
+use crate::app::App;
+use lifecycle::op::Counts;
+use lifecycle::{Op, OpReply};
+use parking_lot::Mutex;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::{Atomic, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What the server itself counts, beside the hub, the engine and the hooks.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections refused because `general.max_sessions` was reached.
+    pub refused: AtomicU64,
+    /// Accepts that failed.
+    pub accept_errors: AtomicU64,
+    /// TLS handshakes that failed.
+    pub tls_errors: AtomicU64,
+    /// Sessions that ended in a panic: defects.
+    pub panics: AtomicU64,
+    loads: Mutex<Loads>,
+}
+
+/// Busy times of the workers when they were looked at last.
+#[derive(Debug, Default)]
+struct Loads {
+    at: Option<Instant>,
+    busy: Vec<Duration>,
+    percent: Vec<u32>,
+}
+
+impl Counters {
+    /// Adds one.
+    pub fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How busy each worker of the runtime was since the last look that is at least a second old, in percent.
+    pub fn worker_loads(&self) -> Vec<u32> {
+        let metrics = tokio::runtime::Handle::current().metrics();
+        let busy: Vec<Duration> = (0..metrics.num_workers()).map(|worker| metrics.worker_total_busy_duration(worker)).collect();
+        let now = Instant::now();
+        let mut loads = self.loads.lock();
+        let passed = loads.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        if loads.at.is_none() || loads.busy.len() != busy.len() {
+            *loads = Loads { at: Some(now), percent: vec![0; busy.len()], busy };
+        } else if passed >= Duration::from_secs(1) {
+            let share = |(now, before): (&Duration, &Duration)| {
+                let share = now.saturating_sub(*before).as_secs_f64() / passed.as_secs_f64() * 100.0;
+                share.clamp(0.0, 100.0) as u32
+            };
+            let percent = busy.iter().zip(&loads.busy).map(share).collect();
+            *loads = Loads { at: Some(now), busy, percent };
+        }
+        loads.percent.clone()
+    }
+}
+
+/// All metrics, as text.
+pub async fn text(app: &App) -> String {
+    let counts = match app.link.operate(Op::Counts).await {
+        Ok(OpReply::Counts(counts)) => counts,
+        Ok(_) | Err(_) => Counts::default(),
+    };
+    let mut registry = Registry::with_prefix("tidegate");
+    engine(&mut registry, &counts);
+    hub(&mut registry, &app.hub.totals(), app.hub.len());
+    server(&mut registry, app);
+    states(&mut registry, app).await;
+    app.hooks.metrics().register(&mut registry);
+    let mut out = String::new();
+    if let Err(error) = encode(&mut out, &registry) {
+        tracing::error!(%error, "the metrics could not be written");
+    }
+    out
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge: Gauge = Gauge::default();
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register(name, help, gauge);
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let counter: Counter = Counter::default();
+    counter.inc_by(value);
+    registry.register(name, help, counter);
+}
+
+fn bytes(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let counter: Counter = Counter::default();
+    Atomic::inc_by(counter.inner(), value);
+    registry.register_with_unit(name, help, Unit::Bytes, counter);
+}
+
+fn engine(registry: &mut Registry, counts: &Counts) {
+    gauge(registry, "streams_fed", "Streams with an origin, starting ones included", counts.streams as u64);
+    gauge(registry, "streams_orphaned", "Streams kept for a lost publisher or source", counts.orphans as u64);
+    gauge(registry, "players_waiting", "Players that wait for a missing stream", counts.waiting as u64);
+    gauge(registry, "players", "Readers of all streams, pushers included", counts.playing as u64);
+    gauge(registry, "pulls", "Pulls, whatever their state", counts.pulls as u64);
+    gauge(registry, "ffmpeg_sources", "ffmpeg sources, whatever their state", counts.ffmpegs as u64);
+    gauge(registry, "pushers", "Pushers, whatever their state", counts.pushes as u64);
+    gauge(registry, "open_questions", "Hook questions without an answer yet", counts.open_questions as u64);
+    counter(registry, "refused_at_limit", "Requests refused because a bound was reached", counts.refused_at_limit);
+    counter(
+        registry,
+        "not_found_coalesced",
+        "Players that shared an on_stream_not_found call with another one",
+        counts.not_found_coalesced,
+    );
+}
+
+fn hub(registry: &mut Registry, totals: &hub::Totals, streams: usize) {
+    gauge(registry, "streams", "Streams in the hub", streams as u64);
+    gauge(registry, "readers", "Readers attached to a container", totals.readers);
+    gauge(registry, "muxers", "Containers being made", totals.muxers);
+    counter(registry, "frames_in", "Frames published", totals.frames_in);
+    bytes(registry, "media_in", "Payload published", totals.bytes_in);
+    counter(registry, "frames_dropped", "Frames of publishers that were not taken", totals.frames_dropped);
+    counter(registry, "reader_lags", "Times a reader fell off its ring and went on at a key packet", totals.lags);
+    counter(registry, "packets_lagged", "Packets that readers missed through that", totals.packets_lagged);
+    bytes(registry, "ring_evicted", "Bytes dropped from rings because of their bounds", totals.bytes_evicted);
+}
+
+fn server(registry: &mut Registry, app: &App) {
+    let counters = &app.counters;
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    gauge(registry, "sessions", "Accepted connections", app.sessions.len() as u64);
+    gauge(registry, "ffmpeg_processes", "ffmpeg processes running", app.processes.running() as u64);
+    counter(registry, "connections_accepted", "Connections accepted", read(&counters.accepted));
+    counter(registry, "connections_refused", "Connections refused at general.max_sessions", read(&counters.refused));
+    counter(registry, "accept_errors", "Accepts that failed", read(&counters.accept_errors));
+    counter(registry, "tls_errors", "TLS handshakes of clients that failed", read(&counters.tls_errors));
+    counter(registry, "session_panics", "Sessions that ended in a panic: defects", read(&counters.panics));
+    gauge(registry, "uptime_seconds", "Seconds since the start", app.started.0.elapsed().as_secs());
+}
+
+/// Sources and pushers by state.
+async fn states(registry: &mut Registry, app: &App) {
+    let family: Family<Vec<(String, String)>, Gauge> = Family::default();
+    let add = |kind: &str, state: &str| {
+        family.get_or_create(&vec![("kind".to_owned(), kind.to_owned()), ("state".to_owned(), state.to_owned())]).inc();
+    };
+    if let Ok(OpReply::Pulls(pulls)) = app.link.operate(Op::ListPulls).await {
+        pulls.iter().for_each(|pull| add("pull", pull.state.name()));
+    }
+    if let Ok(OpReply::Ffmpegs(sources)) = app.link.operate(Op::ListFfmpegs).await {
+        sources.iter().for_each(|source| add("ffmpeg", source.state.name()));
+    }
+    if let Ok(OpReply::Pushes(pushers)) = app.link.operate(Op::ListPushes).await {
+        pushers.iter().for_each(|pusher| add("pusher", pusher.state.name()));
+    }
+    registry.register("jobs", "Sources and pushers by state", family);
+}

@@ -1,0 +1,290 @@
+//! Assembling the server, and driving it from the first port to the last goodbye.
+
+use crate::app::{App, Ports};
+use crate::cli::RunArgs;
+use crate::control::Control;
+use crate::link::Link;
+use crate::listen::{self, Port, Service};
+use crate::store::{self, ConfigStore};
+use anyhow::{Context, bail};
+use config::Loaded;
+use hooks::notify::Driver;
+use hooks::{Event, Hooks};
+use process::{GuardProgram, POLITE, Supervisor};
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// How often the configuration file and the certificate are looked at.
+const FILE_LOOK: Duration = Duration::from_secs(1);
+
+/// How long the last notifications may take (webhooks-best-practice.md, section 4).
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A server with open ports, not serving yet.
+pub struct Assembled {
+    /// Shared state.
+    pub app: Arc<App>,
+    ports: Vec<Port>,
+    inbox: mpsc::UnboundedReceiver<crate::link::Message>,
+    notifications: Driver,
+}
+
+/// Opens everything that can fail.
+///
+/// # Errors
+///
+/// A port, the certificate or the process guard; the text says what to do.
+pub async fn assemble(loaded: Loaded, overrides: Vec<(String, String)>, free_ports: bool) -> anyhow::Result<Assembled> {
+    let store = ConfigStore::new(loaded, overrides)?;
+    let config = store.config();
+    let (link, inbox) = Link::new();
+    let user_agent = hooks::user_agent(env!("CARGO_PKG_VERSION"), "", "release", "");
+    let (hooks, notifications) = Hooks::new(hooks::Settings::from_config(&config), &user_agent);
+    let processes = Supervisor::new(process::Settings {
+        max_processes: config.ffmpeg.max_processes as usize,
+        guard: GuardProgram::this_executable(),
+    })?;
+    let app = Arc::new(App::new(store, link, hooks, processes));
+    // Told before the ports are open, as ZLM does (hooks.md, section 6).
+    let flat = config.flat().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    app.hooks.notify(&Event::ServerStarted { config: flat });
+    let ports = open_ports(&app, free_ports)?;
+    Ok(Assembled { app, ports, inbox, notifications })
+}
+
+fn open_ports(app: &App, free: bool) -> anyhow::Result<Vec<Port>> {
+    let config = app.config();
+    let ip = config.general.listen_ip.0;
+    let certificate = app.store.certificate();
+    let mut ports = Vec::new();
+    let mut open = Ports::default();
+    let rows = [
+        (Service::Rtmp, config.rtmp.port, "rtmp.port", false, &mut open.rtmp),
+        (Service::Rtmp, config.rtmp.ssl_port, "rtmp.sslport", true, &mut open.rtmps),
+        (Service::Http, config.http.port, "http.port", false, &mut open.http),
+        (Service::Http, config.http.ssl_port, "http.sslport", true, &mut open.https),
+    ];
+    for (service, port, key, tls, bound) in rows {
+        if port == 0 {
+            continue;
+        }
+        let tls = match (tls, certificate) {
+            (false, _) => None,
+            (true, Some(certificate)) => Some(certificate.acceptor(&[])?),
+            // No certificate, no TLS port: the key's description says so, and the start lists what is open.
+            (true, None) => continue,
+        };
+        let listener = listen::open(ip, if free { 0 } else { port }, key)?;
+        *bound = local_port(&listener)?;
+        ports.push(Port { service, tls, listener });
+    }
+    if ports.is_empty() {
+        bail!("no port is open: set at least one of rtmp.port, http.port, rtmp.sslport, http.sslport");
+    }
+    // The first to write it, and the only one.
+    let _ = app.ports.set(open);
+    Ok(ports)
+}
+
+fn local_port(listener: &TcpListener) -> anyhow::Result<u16> {
+    Ok(listener.local_addr().context("an open port has an address")?.port())
+}
+
+/// Runs the server of the command line until it is told to stop.
+///
+/// # Errors
+///
+/// It could not be started, or a part of it that must run has ended.
+pub async fn run(args: &RunArgs, loaded: Loaded) -> anyhow::Result<()> {
+    let signals = Signals::new()?;
+    let assembled = assemble(loaded, args.overrides()?, args.free_ports).await?;
+    if let Some(path) = &args.ready_file {
+        write_ready_file(path, &assembled.app)?;
+    }
+    greet(&assembled.app);
+    drive(assembled, signals).await
+}
+
+/// The signals that the server listens to, caught from the start so that none comes too early.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Catches them.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Serves until a signal, a restart request, or a part that ended by itself.
+///
+/// # Errors
+///
+/// A part that must run has ended.
+pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result<()> {
+    let Assembled { app, ports, inbox, notifications } = assembled;
+    let stop = CancellationToken::new();
+    let grace = app.config().general.grace;
+    let mut services: JoinSet<&'static str> = JoinSet::new();
+    for port in ports {
+        let (app, stop) = (app.clone(), stop.clone());
+        services.spawn(async move {
+            listen::serve(app, port, stop).await;
+            "a listener"
+        });
+    }
+    let control = Control::new(app.clone(), inbox);
+    let control_stop = stop.clone();
+    let mut control = tokio::spawn(control.run(control_stop, grace));
+    let told = CancellationToken::new();
+    let told_wait = told.clone();
+    let mut notifier = tokio::spawn(notifications.run(async move { told_wait.cancelled().await }));
+    let keepalive = tokio::spawn(keepalive(app.clone()));
+
+    let mut look = interval(FILE_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut broken = None;
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => info!("SIGTERM: stopping"),
+            _ = signals.interrupt.recv() => info!("SIGINT: stopping"),
+            () = app.restart.notified() => info!("stopping, as the API asked"),
+            _ = signals.hang_up.recv() => {
+                info!("SIGHUP: reading the configuration again");
+                app.reload();
+                continue;
+            }
+            _ = look.tick() => {
+                if app.store.file_has_changed() {
+                    info!("the configuration file has changed");
+                    app.reload();
+                } else {
+                    app.refresh_certificate();
+                }
+                continue;
+            }
+            Some(ended) = services.join_next() => broken = Some(format!("{ended:?} ended by itself")),
+            ended = &mut control => broken = Some(format!("the control task ended by itself: {ended:?}")),
+            ended = &mut notifier => broken = Some(format!("the notifier ended by itself: {ended:?}")),
+        }
+        break;
+    }
+    keepalive.abort();
+    stop.cancel();
+    if broken.is_none() && timeout(grace + Duration::from_secs(1), &mut control).await.is_err() {
+        warn!("the control task did not end in time");
+        control.abort();
+    }
+    app.stop.cancel();
+    if timeout(Duration::from_secs(1), async { while services.join_next().await.is_some() {} }).await.is_err() {
+        services.shutdown().await;
+    }
+    app.processes.shutdown(POLITE).await;
+    app.hooks.notify(&Event::ServerExited);
+    let left = app.hooks.drain(Instant::now() + LAST_WORDS.min(grace.max(Duration::from_secs(1)))).await;
+    if left > 0 {
+        warn!(left, "notifications that could not be delivered before the end");
+    }
+    told.cancel();
+    match broken {
+        None => {
+            info!("stopped");
+            Ok(())
+        }
+        Some(reason) => {
+            error!(reason, "stopping because of a defect");
+            bail!(reason)
+        }
+    }
+}
+
+/// `on_server_keepalive`, started, stopped and re-timed as the configuration says at each moment.
+async fn keepalive(app: Arc<App>) {
+    let mut last = Instant::now();
+    loop {
+        app.hooks.keepalive_due(last).await;
+        last = Instant::now();
+        app.hooks.notify(&Event::Keepalive(app.statistic()));
+    }
+}
+
+/// What a supervisor or a test needs to know of a server that is ready.
+#[derive(Serialize)]
+struct Ready<'a> {
+    pid: u32,
+    rtmp: u16,
+    rtmps: u16,
+    http: u16,
+    https: u16,
+    api_secret: &'a str,
+}
+
+/// Written whole or not at all, so that whoever waits for it never reads half of it.
+pub fn write_ready_file(path: &Path, app: &App) -> anyhow::Result<()> {
+    let config = app.config();
+    let ports = app.ports.get().copied().unwrap_or_default();
+    let ready = Ready {
+        pid: std::process::id(),
+        rtmp: ports.rtmp,
+        rtmps: ports.rtmps,
+        http: ports.http,
+        https: ports.https,
+        api_secret: config.api.secret.expose(),
+    };
+    let draft = path.with_extension("tmp");
+    std::fs::write(&draft, serde_json::to_vec(&ready)?)
+        .and_then(|()| std::fs::rename(&draft, path))
+        .with_context(|| format!("cannot write the ready file {}", path.display()))
+}
+
+fn greet(app: &App) {
+    let ports = app.ports.get().copied().unwrap_or_default();
+    let shown = |port: u16| if port == 0 { "off".to_owned() } else { port.to_string() };
+    info!(
+        rtmp = shown(ports.rtmp),
+        rtmps = shown(ports.rtmps),
+        http = shown(ports.http),
+        https = shown(ports.https),
+        "Tidegate {} is listening",
+        env!("CARGO_PKG_VERSION")
+    );
+    if ports.rtmp != 0 && ports.http != 0 {
+        let (rtmp, http) = (ports.rtmp, ports.http);
+        eprintln!(
+            "\nTry it:\n  publish  ffmpeg -re -i FILE -c copy -f flv rtmp://127.0.0.1:{rtmp}/live/test\n  \
+             play     ffplay http://127.0.0.1:{http}/live/test.live.flv   (or rtmp://127.0.0.1:{rtmp}/live/test)\n  \
+             look     curl 'http://127.0.0.1:{http}/index/api/getMediaList?secret=SECRET'   metrics: http://127.0.0.1:{http}/metrics\n  \
+             tour     tidegate demo   (a synthetic camera that opens on demand; no ffmpeg needed)\n"
+        );
+    }
+}
+
+/// Reads the configuration, or says what is wrong with it.
+///
+/// # Errors
+///
+/// All that is wrong, one line each.
+pub fn load(args: &RunArgs) -> anyhow::Result<Loaded> {
+    let overrides = args.overrides()?;
+    store::load(args.config.as_deref(), &overrides).map_err(|errors| anyhow::anyhow!("{errors}"))
+}

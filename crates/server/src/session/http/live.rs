@@ -1,0 +1,295 @@
+//! Live FLV over HTTP and WebSocket: permission, the stream, and then nothing but vectored writes of shared packets.
+
+use super::head::Head;
+use super::{response, ws};
+use crate::app::App;
+use crate::containers::{self, FLV, WS_FLV};
+use crate::egress::{WRITE_TIMEOUT, write_all, write_batch};
+use crate::link::{Answer, Granted, Pending};
+use crate::session::{Accepted, Io};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use axum::http::{Method, StatusCode};
+use bytes::BytesMut;
+use hub::{Batch, MuxId, Next, Reader, ReaderOptions};
+use lifecycle::{Access, Client, Protocol, Refusal};
+use media::{Schema, StreamKey};
+use percent_encoding::percent_decode_str;
+use std::io;
+use std::sync::Arc;
+use tokio::io::AsyncReadExt;
+use tracing::debug;
+
+/// How live FLV URLs end.
+const FLV_SUFFIX: &str = ".live.flv";
+
+/// Most bytes that a viewer may send beside its request before it is cut. It has nothing to say but control frames.
+const MAX_CHATTER: usize = 128 * 1024;
+
+/// A live stream that a request asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// `app/stream`, decoded.
+    path: String,
+    websocket: bool,
+}
+
+/// A status instead of a stream, with a text for the viewer.
+struct Refused(StatusCode, String);
+
+impl Target {
+    /// The live stream of a request: `/app/stream.live.flv`, or `/app/stream?schema=rtmp` (urls.md, section 5).
+    pub fn of(head: &Head) -> Option<Self> {
+        if head.method != Method::GET {
+            return None;
+        }
+        let path = percent_decode_str(head.uri.path()).decode_utf8().ok()?;
+        let path = match path.strip_suffix(FLV_SUFFIX) {
+            Some(path) => path,
+            None => {
+                let query = head.uri.query()?;
+                let rtmp = query.split('&').any(|pair| pair == "schema=rtmp");
+                let reserved = path.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("/index/"));
+                if !rtmp || reserved {
+                    return None;
+                }
+                &path
+            }
+        };
+        Some(Self { path: path.trim_start_matches('/').to_owned(), websocket: head.is_websocket() })
+    }
+}
+
+/// Serves a live request. `Ok(true)`: it was refused and the connection can take another request.
+///
+/// # Errors
+///
+/// The connection's.
+pub async fn serve<S: Io>(
+    app: &Arc<App>,
+    accepted: &mut Accepted<S>,
+    head: &Head,
+    target: Target,
+    buffer: &mut BytesMut,
+) -> io::Result<bool> {
+    let key_of_websocket = head.text("sec-websocket-key").trim().to_owned();
+    if target.websocket && (key_of_websocket.is_empty() || head.text("sec-websocket-version").trim() != "13") {
+        let text = "a WebSocket request needs Sec-WebSocket-Key and Sec-WebSocket-Version: 13".to_owned();
+        return refuse(app, accepted, head, StatusCode::BAD_REQUEST, text).await;
+    }
+    let access = access(app, accepted, head, &target);
+    debug!(stream = %access.key, session = %access.client.id, "play requested over {}", access.protocol);
+    let rule = app.rule_for(&access.key);
+    let mut pending = app.link.ask_play(access, rule);
+    let answer = tokio::select! {
+        biased;
+        () = accepted.registration.stop.cancelled() => {
+            pending.guard.ends(true, "closed by the server");
+            return Ok(false);
+        }
+        answer = pending.answer() => answer,
+        gone = chatter(&mut accepted.io, buffer) => {
+            pending.guard.ends(true, "the viewer left while waiting");
+            return gone.map(|()| false);
+        }
+    };
+    let (mux, schema) = (if target.websocket { WS_FLV } else { FLV }, Schema::Rtmp);
+    let (reader, granted) = match attach(app, answer, mux, schema) {
+        Ok(attached) => attached,
+        Err(Refused(status, text)) => {
+            pending.guard.ends(true, "refused");
+            drop(pending);
+            return refuse(app, accepted, head, status, text).await;
+        }
+    };
+    accepted.registration.plays(&granted.key, schema);
+    let headers = if target.websocket { upgrade_head(&key_of_websocket) } else { flv_head(app, head) };
+    write_all(&mut accepted.io, &headers, WRITE_TIMEOUT).await?;
+    pending.guard.add_bytes(headers.len() as u64);
+    drop(headers);
+    play(accepted, reader, pending, target.websocket, buffer).await.map(|()| false)
+}
+
+/// Sends packets until somebody ends it. Nothing of the request is held any more.
+async fn play<S: Io>(
+    accepted: &mut Accepted<S>,
+    mut reader: Reader,
+    mut pending: Pending,
+    websocket: bool,
+    buffer: &mut BytesMut,
+) -> io::Result<()> {
+    *buffer = BytesMut::new();
+    let stop = accepted.registration.stop.clone();
+    let mut batch = Batch::default();
+    let mut heard = 0;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                pending.guard.ends(true, "closed by the server");
+                return goodbye(accepted, websocket, 1001, "closed by the server").await;
+            }
+            next = reader.next_batch(&mut batch) => match next {
+                Next::Packets | Next::Lagged { .. } => {
+                    let written = write_batch(&mut accepted.io, &batch, WRITE_TIMEOUT).await;
+                    batch.clear();
+                    match written {
+                        Ok(bytes) => pending.guard.add_bytes(bytes),
+                        Err(error) => {
+                            pending.guard.ends(false, error.to_string());
+                            return Err(error);
+                        }
+                    }
+                }
+                Next::Ended(reason) => {
+                    pending.guard.ends(true, format!("the stream ended: {reason}"));
+                    return goodbye(accepted, websocket, 1000, &reason.to_string()).await;
+                }
+            },
+            count = accepted.io.read_buf(buffer) => {
+                let count = count.unwrap_or(0);
+                heard += count;
+                if count == 0 || heard > MAX_CHATTER {
+                    pending.guard.ends(true, "the viewer left");
+                    return Ok(());
+                }
+                if !websocket {
+                    buffer.clear();
+                    continue;
+                }
+                loop {
+                    match ws::next_frame(buffer) {
+                        Ok(None) => break,
+                        Ok(Some(ws::Incoming::Reply(bytes))) => write_all(&mut accepted.io, &bytes, WRITE_TIMEOUT).await?,
+                        Ok(Some(ws::Incoming::Close(bytes))) => {
+                            pending.guard.ends(true, "the viewer left");
+                            return write_all(&mut accepted.io, &bytes, WRITE_TIMEOUT).await;
+                        }
+                        Err(error) => {
+                            pending.guard.ends(true, error.to_string());
+                            return goodbye(accepted, websocket, 1002, &error.to_string()).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn goodbye<S: Io>(accepted: &mut Accepted<S>, websocket: bool, code: u16, reason: &str) -> io::Result<()> {
+    if !websocket {
+        return Ok(());
+    }
+    write_all(&mut accepted.io, &ws::close_frame(code, reason), WRITE_TIMEOUT).await
+}
+
+fn attach(app: &App, answer: Answer, mux: MuxId, schema: Schema) -> Result<(Reader, Granted), Refused> {
+    let missing = || Refused(StatusCode::NOT_FOUND, String::new());
+    match answer {
+        Answer::Play(granted) => {
+            let style = app.style();
+            let reader = granted.stream.reader(mux, ReaderOptions::player(schema), || containers::muxer(mux, style));
+            reader.map(|reader| (reader, granted)).map_err(|_| missing())
+        }
+        Answer::Refused(Refusal::Denied(text)) => Err(Refused(StatusCode::UNAUTHORIZED, text)),
+        Answer::Refused(Refusal::Overload(text)) => Err(Refused(StatusCode::SERVICE_UNAVAILABLE, text)),
+        Answer::Refused(Refusal::NotFound(_) | Refusal::Taken) | Answer::Publish(_) => Err(missing()),
+    }
+}
+
+/// Ends when the viewer leaves. What it sends meanwhile (the next request of a pipelining client) is kept, within a bound.
+async fn chatter<S: Io>(io: &mut S, buffer: &mut BytesMut) -> io::Result<()> {
+    loop {
+        if buffer.len() > MAX_CHATTER || io.read_buf(buffer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn refuse<S: Io>(
+    app: &App,
+    accepted: &mut Accepted<S>,
+    head: &Head,
+    status: StatusCode,
+    text: String,
+) -> io::Result<bool> {
+    let mut answer = if status == StatusCode::NOT_FOUND { app.not_found_page() } else { response::plain(status, text) };
+    cross_origin(app, head, answer.headers_mut());
+    let keep = head.keep_alive && !head.is_websocket();
+    response::write(app, accepted, answer, !keep, false).await?;
+    Ok(keep)
+}
+
+fn access<S>(app: &App, accepted: &Accepted<S>, head: &Head, target: &Target) -> Access {
+    let params = head.uri.query().unwrap_or_default();
+    let vhost = app.vhost(head.host(), params);
+    let (app_name, stream) = StreamKey::split_path(&target.path);
+    let registration = &accepted.registration;
+    Access {
+        key: StreamKey::new(&vhost, app_name, stream),
+        schema: Schema::Rtmp,
+        protocol: match (target.websocket, accepted.tls) {
+            (false, false) => Protocol::Http,
+            (false, true) => Protocol::Https,
+            (true, false) => Protocol::Ws,
+            (true, true) => Protocol::Wss,
+        },
+        params: params.to_owned(),
+        client: Client {
+            session: registration.id,
+            id: registration.sock.identifier.clone(),
+            addr: app.client_address(registration.sock.peer, &head.headers),
+        },
+    }
+}
+
+/// The head of an FLV body, which ends with the connection (urls.md, section 5).
+fn flv_head(app: &App, head: &Head) -> Vec<u8> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/x-flv; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    cross_origin(app, head, &mut headers);
+    response::head(StatusCode::OK, &headers, app.config().http.keep_alive.as_secs(), false)
+}
+
+fn upgrade_head(key: &str) -> Vec<u8> {
+    let accept = ws::accept_key(key);
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\n{UPGRADE}: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// Lets pages of other origins read the answer, if the configuration allows it.
+fn cross_origin(app: &App, head: &Head, headers: &mut HeaderMap) {
+    let Some(origin) = head.headers.get("origin") else { return };
+    if app.config().http.allow_cross_domains {
+        headers.insert(HeaderName::from_static("access-control-allow-origin"), origin.clone());
+        headers.insert(HeaderName::from_static("access-control-allow-credentials"), HeaderValue::from_static("true"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(request: &str) -> Option<Target> {
+        let mut text = BytesMut::from(&*format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        Target::of(&Head::parse(&mut text).expect("valid").expect("whole"))
+    }
+
+    fn plain(path: &str) -> Option<Target> {
+        Some(Target { path: path.into(), websocket: false })
+    }
+
+    #[test]
+    fn live_urls_are_told_from_files_and_the_api() {
+        assert_eq!(target("GET /live/cam.live.flv"), plain("live/cam"));
+        assert_eq!(target("GET /live/a%2Fb%20c.live.flv?token=1"), plain("live/a/b c"));
+        assert_eq!(target("GET /live/cam?a=b&schema=rtmp"), plain("live/cam"));
+        assert_eq!(target("GET /live/cam?schema=flv"), None);
+        assert_eq!(target("GET /live/cam.flv"), None);
+        assert_eq!(target("HEAD /live/cam.live.flv"), None);
+        assert_eq!(target("POST /live/cam.live.flv"), None);
+        assert_eq!(target("GET /index/api/getMediaList?schema=rtmp"), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! The driver of one HTTP connection.
+//!
+//! HTTP/1.1 by hand, with `httparse` for the head: a live stream is an endless body that is written to the socket straight
+//! from the shared packets, and no HTTP server crate hands out the socket of a plain `200` answer on a connection that served
+//! other requests before (a browser's page and its stream share one). What is not a live stream goes to the router.
+
+mod head;
+pub mod live;
+mod request;
+mod response;
+pub mod ws;
+
+pub use response::SERVER_NAME;
+
+use super::{Accepted, Io};
+use crate::app::App;
+use axum::http::{Method, StatusCode};
+use bytes::BytesMut;
+use head::{Head, HeadError};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tower::ServiceExt;
+use tracing::debug;
+
+/// Largest head of a request: request line and headers.
+const MAX_HEAD: usize = 32 * 1024;
+
+/// How long a client may take to send a whole head or body once it began.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Serves a connection until it ends.
+pub async fn serve<S: Io>(app: Arc<App>, mut accepted: Accepted<S>) {
+    let id = accepted.registration.sock.identifier.clone();
+    match requests(&app, &mut accepted).await {
+        Ok(()) => {
+            let _ = timeout(Duration::from_secs(1), accepted.io.shutdown()).await;
+        }
+        Err(error) => debug!(session = %id, %error, "HTTP connection ended"),
+    }
+}
+
+async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Result<()> {
+    let stop = accepted.registration.stop.clone();
+    let mut buffer = BytesMut::with_capacity(4096);
+    loop {
+        let idle = app.config().http.keep_alive;
+        let head = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            head = read_head(&mut accepted.io, &mut buffer, idle) => head?,
+        };
+        let head = match head {
+            Some(Ok(head)) => head,
+            Some(Err(error)) => {
+                let refusal = response::plain(error.status(), error.to_string());
+                return response::write(app, accepted, refusal, true, false).await;
+            }
+            None => return Ok(()),
+        };
+        if let Some(target) = live::Target::of(&head) {
+            if live::serve(app, accepted, &head, target, &mut buffer).await? {
+                continue;
+            }
+            return Ok(());
+        }
+        if head.is_websocket() {
+            // ZLM answers 101 and closes then; a plain refusal tells the client more.
+            let refusal = response::plain(StatusCode::NOT_FOUND, "no live stream has this URL".to_owned());
+            return response::write(app, accepted, refusal, true, false).await;
+        }
+        let limit = usize::try_from(app.config().http.max_req_size).unwrap_or(usize::MAX);
+        if head.expects_continue() && head.body_length().is_none_or(|length| length <= limit as u64) {
+            accepted.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        let body = timeout(REQUEST_TIMEOUT, request::read_body(&mut accepted.io, &mut buffer, &head, limit));
+        let body = match body.await {
+            Ok(Ok(body)) => body,
+            Ok(Err(request::BodyError::Io(error))) => return Err(error),
+            Ok(Err(error)) => {
+                let refusal = response::plain(error.status(), error.to_string());
+                return response::write(app, accepted, refusal, true, false).await;
+            }
+            Err(_) => {
+                let refusal = response::plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned());
+                return response::write(app, accepted, refusal, true, false).await;
+            }
+        };
+        let headless = head.method == Method::HEAD;
+        let keep_alive = head.keep_alive;
+        let request = request::build(app, accepted, head, body);
+        let router = app.router();
+        let response = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            response = router.oneshot(request) => match response {
+                Ok(response) => response,
+                Err(never) => match never {},
+            },
+        };
+        let close = !keep_alive || stop.is_cancelled() || response::wants_close(&response);
+        response::write(app, accepted, response, close, headless).await?;
+        if close {
+            return Ok(());
+        }
+    }
+}
+
+/// The next head; `None` when the client closed or said nothing for `idle`.
+async fn read_head<S: Io>(
+    io: &mut S,
+    buffer: &mut BytesMut,
+    idle: Duration,
+) -> io::Result<Option<Result<Head, HeadError>>> {
+    let mut patience = if buffer.is_empty() { idle } else { REQUEST_TIMEOUT };
+    let mut deadline = tokio::time::Instant::now() + patience;
+    loop {
+        match Head::parse(buffer) {
+            Ok(Some(head)) => return Ok(Some(Ok(head))),
+            Ok(None) if buffer.len() >= MAX_HEAD => return Ok(Some(Err(HeadError::TooLarge { limit: MAX_HEAD }))),
+            Ok(None) => {}
+            Err(error) => return Ok(Some(Err(error))),
+        }
+        let was_empty = buffer.is_empty();
+        match tokio::time::timeout_at(deadline, io.read_buf(buffer)).await {
+            Err(_) | Ok(Ok(0)) => return Ok(None),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error),
+        }
+        if was_empty {
+            // The head has begun: from now on it must come, however slowly it is trickled.
+            patience = REQUEST_TIMEOUT;
+            deadline = tokio::time::Instant::now() + patience;
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The driver of one RTMP connection: a publisher or a player.
+
+use super::ingest::Ingest;
+use super::{Accepted, Io};
+use crate::app::App;
+use crate::containers::{self, RTMP};
+use crate::egress::{WRITE_TIMEOUT, write_all, write_batch};
+use crate::link::{Answer, Pending};
+use bytes::BytesMut;
+use hub::{Batch, Next, Reader, ReaderOptions};
+use lifecycle::{Access, Client, Protocol, Refusal};
+use media::info::OriginType;
+use media::{Schema, StreamKey};
+use rtmp::server::{
+    Config, Event, Output, PlayVerdict, PublishRefusal, PublishVerdict, Request, ServerSession, Verdict,
+};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, info};
+
+/// How long the peer may take to close after we have. Long enough that what we sent last arrives before a reset.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Room kept free in the read buffer: one `read` takes what a publisher sends in some milliseconds.
+const READ_ROOM: usize = 32 * 1024;
+
+/// What the connection does.
+enum Role {
+    Nothing,
+    Asking { publish: bool, pending: Pending },
+    Publishing { ingest: Option<Ingest>, pending: Pending },
+    Playing { reader: Reader, pending: Pending, paused: bool },
+}
+
+/// Why the driver stops.
+enum Stop {
+    /// All is said; the peer may read it and close.
+    Closing,
+    /// The connection is gone.
+    Gone,
+}
+
+struct Driver<S> {
+    app: Arc<App>,
+    accepted: Accepted<S>,
+    session: ServerSession,
+    role: Role,
+    buffer: BytesMut,
+    /// Bytes read and written that no request has been charged with yet.
+    uncharged: u64,
+}
+
+/// Serves a connection until it ends.
+pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
+    let config = app.config();
+    let session = ServerSession::new(
+        Config {
+            handshake_timeout: config.rtmp.handshake,
+            keepalive_timeout: config.rtmp.keep_alive,
+            chunk_size: config.rtmp.chunk_size,
+            ..Config::default()
+        },
+        rand::random(),
+        Instant::now(),
+    );
+    drop(config);
+    let mut driver =
+        Driver { app, accepted, session, role: Role::Nothing, buffer: BytesMut::new(), uncharged: 0 };
+    let id = driver.accepted.registration.sock.identifier.clone();
+    match driver.run().await {
+        Ok(Stop::Closing) => driver.linger().await,
+        Ok(Stop::Gone) => {}
+        Err(error) => {
+            debug!(session = %id, %error, "RTMP connection ended");
+            driver.session.handle_eof(Instant::now());
+            let reason = error.to_string();
+            let _ = driver.drain_lost(&reason);
+        }
+    }
+}
+
+impl<S: Io> Driver<S> {
+    async fn run(&mut self) -> io::Result<Stop> {
+        let stop = self.accepted.registration.stop.clone();
+        let mut batch = Batch::default();
+        loop {
+            if let Some(stop) = self.drain().await? {
+                return Ok(stop);
+            }
+            self.buffer.reserve(READ_ROOM);
+            let deadline = self.deadline();
+            let (asking, reader) = match &mut self.role {
+                Role::Asking { pending, .. } => (Some(pending), None),
+                Role::Playing { reader, paused: false, .. } => (None, Some(reader)),
+                Role::Nothing | Role::Publishing { .. } | Role::Playing { .. } => (None, None),
+            };
+            // Stop first, then the answer we owe the peer, then media in its order of arrival.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.ends(true, "closed by the server");
+                    self.session.end_of_stream(Instant::now());
+                }
+                answer = answer(asking) => self.decide(answer)?,
+                next = next_batch(reader, &mut batch) => match next {
+                    Next::Packets | Next::Lagged { .. } => {
+                        let written = write_batch(&mut self.accepted.io, &batch, WRITE_TIMEOUT).await;
+                        batch.clear();
+                        self.charge(written?);
+                    }
+                    Next::Ended(reason) => {
+                        self.ends(true, format!("the stream ended: {reason}"));
+                        self.session.end_of_stream(Instant::now());
+                    }
+                },
+                count = self.accepted.io.read_buf(&mut self.buffer) => match count? {
+                    0 => {
+                        self.ends(false, "the peer closed the connection");
+                        self.session.handle_eof(Instant::now());
+                        let _ = self.drain_lost("the peer closed the connection");
+                        return Ok(Stop::Gone);
+                    }
+                    count => {
+                        self.charge(count as u64);
+                        let now = Instant::now();
+                        self.session.handle_bytes(now, &mut self.buffer).map_err(io::Error::other)?;
+                    }
+                },
+                () = at(deadline) => self.timed_out()?,
+            }
+        }
+    }
+
+    /// Takes everything the session wants done.
+    async fn drain(&mut self) -> io::Result<Option<Stop>> {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send(bytes) => {
+                    write_all(&mut self.accepted.io, &bytes, WRITE_TIMEOUT).await?;
+                    self.charge(bytes.len() as u64);
+                }
+                Output::Event(event) => self.handle(event)?,
+                Output::Close => return Ok(Some(Stop::Closing)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the events that are left when nothing can be sent any more.
+    fn drain_lost(&mut self, reason: &str) -> io::Result<()> {
+        while let Some(output) = self.session.poll_output() {
+            if let Output::Event(event) = output {
+                self.handle(event)?;
+            }
+        }
+        self.ends(false, reason);
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::PublishRequested(request) => {
+                let access = self.access(&request);
+                info!(stream = %access.key, session = %access.client.id, "publish requested over {}", access.protocol);
+                let pending = self.app.link.ask_publish(access, OriginType::RtmpPush);
+                self.role = Role::Asking { publish: true, pending: self.charged(pending) };
+            }
+            Event::PlayRequested(request) => {
+                let access = self.access(&request.request);
+                debug!(stream = %access.key, session = %access.client.id, "play requested over {}", access.protocol);
+                let rule = self.app.rule_for(&access.key);
+                let pending = self.app.link.ask_play(access, rule);
+                self.role = Role::Asking { publish: false, pending: self.charged(pending) };
+            }
+            Event::Media(tag) | Event::Metadata(tag) => {
+                if let Role::Publishing { ingest: Some(ingest), .. } = &mut self.role {
+                    // A closed stream ends the session through its stop token, with a goodbye.
+                    let _ = ingest.tag(Instant::now(), tag);
+                }
+            }
+            Event::Unpublished { clean } => {
+                self.ends(clean, if clean { "unpublished by the peer" } else { "the publisher was lost" });
+                // The stream is released and its end reported now: the peer may take its time to close.
+                self.role = Role::Nothing;
+            }
+            Event::Stopped { clean } => {
+                self.ends(clean, "stopped by the peer");
+                self.role = Role::Nothing;
+            }
+            Event::Paused(pause) => {
+                if let Role::Playing { paused, .. } = &mut self.role {
+                    *paused = pause;
+                }
+            }
+            // Live streams have no other place and no other speed.
+            Event::SeekRequested { .. } | Event::SpeedRequested(_) => {}
+            Event::TimedOut(reason) => self.ends(false, format!("timed out: {reason:?}")),
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, answer: Answer) -> io::Result<()> {
+        let Role::Asking { publish, pending } = std::mem::replace(&mut self.role, Role::Nothing) else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let verdict = match answer {
+            Answer::Publish(granted) => match Ingest::new(&granted, self.app.link.clone()) {
+                Ok(ingest) => {
+                    self.role = Role::Publishing { ingest: Some(ingest), pending };
+                    Verdict::Publish(PublishVerdict::Accepted)
+                }
+                Err(error) => {
+                    debug!(stream = %granted.key, %error, "the granted stream cannot be written");
+                    Verdict::Publish(taken())
+                }
+            },
+            Answer::Play(granted) => {
+                let style = self.app.style();
+                let options = ReaderOptions::player(Schema::Rtmp);
+                match granted.stream.reader(RTMP, options, || containers::muxer(RTMP, style)) {
+                    Ok(reader) => {
+                        self.accepted.registration.plays(&granted.key, Schema::Rtmp);
+                        self.role = Role::Playing { reader, pending, paused: false };
+                        Verdict::Play(PlayVerdict::Accepted)
+                    }
+                    Err(error) => {
+                        debug!(stream = %granted.key, %error, "the granted stream cannot be read");
+                        Verdict::Play(PlayVerdict::NotFound)
+                    }
+                }
+            }
+            Answer::Refused(refusal) => {
+                // The request stays open until the connection ends, so that its end is reported once and last.
+                self.role = Role::Publishing { ingest: None, pending };
+                refused(publish, refusal)
+            }
+        };
+        self.session.decide(now, verdict).map_err(io::Error::other)
+    }
+
+    fn timed_out(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if let Role::Publishing { ingest: Some(ingest), .. } = &mut self.role {
+            let _ = ingest.poll(now);
+        }
+        self.session.handle_timeout(now).map_err(io::Error::other)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let session = self.session.poll_timeout().map(|(at, _)| at);
+        let tracks = match &self.role {
+            Role::Publishing { ingest: Some(ingest), .. } => ingest.deadline(),
+            Role::Nothing | Role::Asking { .. } | Role::Publishing { .. } | Role::Playing { .. } => None,
+        };
+        [session, tracks].into_iter().flatten().min()
+    }
+
+    fn pending(&mut self) -> Option<&mut Pending> {
+        match &mut self.role {
+            Role::Nothing => None,
+            Role::Asking { pending, .. } | Role::Publishing { pending, .. } | Role::Playing { pending, .. } => {
+                Some(pending)
+            }
+        }
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        match self.pending() {
+            Some(pending) => pending.guard.add_bytes(bytes),
+            None => self.uncharged += bytes,
+        }
+    }
+
+    /// Charges a new request with what the connection carried before it.
+    fn charged(&mut self, mut pending: Pending) -> Pending {
+        pending.guard.add_bytes(std::mem::take(&mut self.uncharged));
+        pending
+    }
+
+    fn ends(&mut self, clean: bool, reason: impl Into<String>) {
+        if let Some(pending) = self.pending() {
+            pending.guard.ends(clean, reason);
+        }
+    }
+
+    fn access(&self, request: &Request) -> Access {
+        let registration = &self.accepted.registration;
+        let vhost = self.app.vhost(&request.vhost_host, &request.params);
+        Access {
+            key: StreamKey::new(&vhost, &request.app, &request.stream),
+            schema: Schema::Rtmp,
+            protocol: if self.accepted.tls { Protocol::Rtmps } else { Protocol::Rtmp },
+            params: request.params.clone(),
+            client: Client {
+                session: registration.id,
+                id: registration.sock.identifier.clone(),
+                addr: registration.sock.peer,
+            },
+        }
+    }
+
+    /// Lets the peer read what was sent last: closes our side and waits until it closes its own, or for a short time.
+    async fn linger(mut self) {
+        self.role = Role::Nothing;
+        let io = &mut self.accepted.io;
+        let _ = timeout(LINGER, async {
+            let _ = io.shutdown().await;
+            let mut rest = [0; 4096];
+            while io.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+        })
+        .await;
+    }
+}
+
+fn taken() -> PublishVerdict {
+    PublishVerdict::Refused { code: PublishRefusal::BadName, text: "Already publishing.".to_owned() }
+}
+
+fn refused(publish: bool, refusal: Refusal) -> Verdict {
+    if !publish {
+        return Verdict::Play(match refusal {
+            Refusal::Denied(text) => PlayVerdict::Denied(text),
+            Refusal::NotFound(_) | Refusal::Taken | Refusal::Overload(_) => PlayVerdict::NotFound,
+        });
+    }
+    Verdict::Publish(match refusal {
+        Refusal::Taken => taken(),
+        Refusal::Denied(text) | Refusal::NotFound(text) | Refusal::Overload(text) => {
+            PublishVerdict::Refused { code: PublishRefusal::BadAuth, text }
+        }
+    })
+}
+
+async fn answer(asking: Option<&mut Pending>) -> Answer {
+    match asking {
+        Some(pending) => pending.answer().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_batch(reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
+    match reader {
+        Some(reader) => reader.next_batch(batch).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
