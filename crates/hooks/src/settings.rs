@@ -102,7 +102,11 @@ impl Settings {
             alive_interval: hook.alive_interval,
             stream_changed_schemas: hook.stream_changed_schemas.clone(),
             max_stream_wait: config.general.max_stream_wait,
-            trust: Trust { ca_file: hook.ca_file.clone(), insecure: hook.insecure, ..Trust::default() },
+            trust: Trust {
+                ca_file: hook.ca_file.clone(),
+                insecure: hook.insecure,
+                ..Trust::default()
+            },
             publish_defaults: config.protocol.defaults(),
             endpoints: Endpoints::default(),
         };

@@ -24,7 +24,7 @@ use process::Supervisor;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -160,16 +160,6 @@ impl App {
     /// The API's view of the server.
     pub fn operator(self: &Arc<Self>) -> Operator {
         Operator(self.clone())
-    }
-
-    /// The wall clock at a moment of the monotonic one, in milliseconds since 1970. For reports only.
-    pub fn unix_ms(&self, at: Instant) -> u64 {
-        let (instant, wall) = self.started;
-        let wall = match at.checked_duration_since(instant) {
-            Some(later) => wall + later,
-            None => wall - instant.duration_since(at),
-        };
-        wall.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Counts what an attempt carries, while the returned value lives.

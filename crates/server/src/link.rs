@@ -134,11 +134,6 @@ impl Guard {
         self.bytes += bytes;
     }
 
-    /// Sets when the session began, if that was before it asked.
-    pub fn began(&mut self, at: Instant) {
-        self.started = at;
-    }
-
     /// Says how the session ended; the first word counts.
     pub fn ends(&mut self, clean: bool, reason: impl Into<String>) {
         self.end.get_or_insert_with(|| (clean, reason.into()));

@@ -52,12 +52,19 @@ pub async fn add(call: Call) -> Answer {
 fn local_stream(call: &Call, dst_url: &str) -> Result<Option<StreamKey>, Failure> {
     let wrong = || Failure::Failed(format!("dst_url must be a URL with a host, got \"{dst_url}\""));
     let url = MediaUrl::parse(dst_url).ok_or_else(wrong)?;
+    if !url.is(&["rtmp", "rtmps", "rtsp", "rtsps", "srt"]) {
+        // "This server takes rtmp/rtsp/srt pushes only", ZLM's text for its own addresses. Here it goes for all: ffmpeg also
+        // knows schemes that write files (`file`, `tee`), which a caller of the API must not.
+        return Err(Failure::Failed("本服务只支持rtmp/rtsp/srt推流".to_owned()));
+    }
     if !call.server.is_own_address(url.host, url.port_or_usual()) {
         return Ok(None);
     }
-    if !url.is(&["rtmp", "rtmps", "rtsp", "rtsps"]) {
-        // "This server takes rtmp/rtsp/srt pushes only", ZLM's text. Here SRT has no listener, so its URLs are never our own.
-        return Err(Failure::Failed("本服务只支持rtmp/rtsp/srt推流".to_owned()));
+    if !url.is(&["rtmp", "rtmps"]) {
+        let scheme = url.scheme;
+        return Err(Failure::Failed(format!(
+            "this server takes rtmp and rtmps pushes only, got {scheme}"
+        )));
     }
     let (app, stream) = StreamKey::split_path(url.path);
     let vhost = url

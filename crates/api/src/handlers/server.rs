@@ -1,7 +1,7 @@
 //! The server itself: version, load, configuration, restart.
 
 use crate::dispatch::Call;
-use crate::outside::{Pool, WorkerLoad};
+use crate::outside::{Pool, SetResult, WorkerLoad};
 use crate::reply::{Answer, Reply};
 use crate::routes;
 use serde::Serialize;
@@ -77,26 +77,26 @@ pub async fn config(call: Call) -> Answer {
 #[derive(Serialize)]
 struct Changed {
     changed: usize,
-    /// Not in ZLM, which stores any text: here a value that its key cannot have is refused. Absent if there is none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    rejected: Vec<Rejected>,
-}
-
-#[derive(Serialize)]
-struct Rejected {
-    key: String,
-    reason: String,
+    /// The values that were refused, and what is allowed. Not in ZLM, which stores any text. Absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msg: Option<String>,
 }
 
 /// Takes the parameters that are keys of the configuration. Whether a key may be changed, and the value be had, is decided
-/// there.
+/// there. A refused value is no failure: ZLM knows none here, and the other changes are made.
 pub async fn set_config(call: Call) -> Answer {
-    let given = |(key, _): (&str, &str)| call.args.exact(key).map(|value| (key.to_owned(), value.into_owned()));
+    let given = |(key, _): (&str, &str)| {
+        call.args
+            .exact(key)
+            .map(|value| (key.to_owned(), value.into_owned()))
+    };
     let changes = call.config.flat().filter_map(given).collect();
-    let result = call.server.set_config(changes).await;
-    let rejected = result.rejected.into_iter();
-    let rejected = rejected.map(|refused| Rejected { reason: refused.to_string(), key: refused.key }).collect();
-    Ok(Reply::new(&Changed { changed: result.changed, rejected }))
+    let SetResult { changed, rejected } = call.server.set_config(changes).await;
+    let reasons: Vec<String> = rejected.iter().map(ToString::to_string).collect();
+    Ok(Reply::new(&Changed {
+        changed,
+        msg: (!reasons.is_empty()).then(|| reasons.join(". ")),
+    }))
 }
 
 #[derive(Serialize)]

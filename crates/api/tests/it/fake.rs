@@ -200,7 +200,10 @@ impl Server for Fake {
         let mut config = self.config.lock();
         let outcome = config.set(&changes);
         *config = Arc::new(outcome.config);
-        SetResult { changed: outcome.changed, rejected: outcome.rejected }
+        SetResult {
+            changed: outcome.changed,
+            rejected: outcome.rejected,
+        }
     }
 
     fn media(&self) -> Vec<MediaInfo> {

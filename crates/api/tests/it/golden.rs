@@ -84,6 +84,25 @@ fn every_endpoint_of_zlm_has_golden_files() {
     }
 }
 
+#[test]
+fn every_endpoint_and_its_required_parameters_are_documented() {
+    let manual = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md"));
+    for route in api::routes::ROUTES {
+        let name = route.name;
+        let section = manual.split("\n### ").find(|section| {
+            let heading = section.split('\n').next();
+            heading == Some(name)
+        });
+        let section = section.unwrap_or_else(|| panic!("{name} has no section"));
+        for parameter in route.required {
+            assert!(
+                section.contains(&format!("**{parameter}**")),
+                "{parameter} of {name}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_captured_call_is_answered_alike() {
     let mut wrong = Vec::new();

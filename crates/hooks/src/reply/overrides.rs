@@ -1,8 +1,7 @@
 //! The answer of `on_publish`: overrides of the protocol options (hooks.md, section 7), and one member of our own.
 
 use super::Answer;
-use config::protocol_options::Applied;
-use config::{HookValue, ProtocolOverrides};
+use config::{Applied, HookValue, ProtocolOverrides};
 use lifecycle::hook::PublishAnswer;
 use media::ProtocolOptions;
 use serde_json::Value;

@@ -1,1 +1,5 @@
-//! Whole-server tests.
+//! The whole server over loopback, with real clients.
+
+mod clients;
+mod on_demand;
+mod publish_play;

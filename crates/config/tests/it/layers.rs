@@ -1,0 +1,263 @@
+//! Which layer wins, and how wrong values are reported.
+
+use crate::{counting, ini, pairs, toml};
+use config::{Config, Error, Errors, Format, Loaded, Origin, Reload, Warning};
+
+fn load(file: &str, env: &[(&str, &str)], line: &[(&str, &str)]) -> Result<Loaded, Errors> {
+    config::load::parse(
+        file,
+        Format::Ini,
+        "config.ini",
+        pairs(env),
+        &pairs(line),
+        &mut counting(),
+    )
+}
+
+#[test]
+fn each_layer_wins_over_the_ones_before_it() {
+    let file = "[http]\nport=1\n";
+    let env = [("TIDEGATE_HTTP__PORT", "2")];
+    let line = [("http.port", "3")];
+    let port = |file: &str, env: &[_], line: &[_]| load(file, env, line).unwrap().config.http.port;
+    assert_eq!(port("", &[], &[]), 8080);
+    assert_eq!(port(file, &[], &[]), 1);
+    assert_eq!(port(file, &env, &[]), 2);
+    assert_eq!(port("", &env, &[]), 2);
+    assert_eq!(port(file, &env, &line), 3);
+    assert_eq!(port(file, &[], &line), 3);
+}
+
+#[test]
+fn a_layer_leaves_the_other_keys_alone() {
+    let env = [("TIDEGATE_RTMP__PORT", "2")];
+    let config = load("[http]\nport=1\n", &env, &[("hook.enable", "1")])
+        .unwrap()
+        .config;
+    assert_eq!(
+        (config.http.port, config.rtmp.port, config.hook.enable),
+        (1, 2, true)
+    );
+    assert_eq!(
+        config.origin("http.port"),
+        Origin::File {
+            file: "config.ini".into(),
+            line: 2
+        }
+    );
+    assert_eq!(
+        config.origin("rtmp.port"),
+        Origin::Env {
+            variable: "TIDEGATE_RTMP__PORT".to_owned()
+        }
+    );
+    assert_eq!(config.origin("hook.enable"), Origin::CommandLine);
+    assert_eq!(config.origin("srt.port"), Origin::Default);
+}
+
+#[test]
+fn variables_find_their_key_in_any_case() {
+    let env = [
+        ("TIDEGATE_GENERAL__STREAMNONEREADERDELAYMS", "1"),
+        ("tidegate_rtp_proxy__timeoutSec", "7"),
+        ("TIDEGATE_FFMPEG__CMD_HD", "%s -i %s -f flv %s"),
+        ("TIDEGATE_TRANSCODE__SUFFIX", "hd"),
+        ("PATH", "/bin"),
+    ];
+    let loaded = load("[transcode]\nsuffix=sd\n", &env, &[]).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config.text("general.streamNoneReaderDelayMS"), Some("1"));
+    assert_eq!(loaded.config.text("rtp_proxy.timeoutSec"), Some("7"));
+    assert_eq!(loaded.config.text("transcode.suffix"), Some("hd"));
+    assert!(loaded.config.ffmpeg.template("ffmpeg.cmd_hd").is_some());
+}
+
+#[test]
+fn variables_that_name_no_key_are_warned_about() {
+    let env = [
+        ("TIDEGATE_HTTP_PORT", "1"),
+        ("TIDEGATE_HTTP__PROT", "1"),
+        ("TIDEGATE_WHATEVER", "1"),
+        // What Kubernetes puts into containers beside a service called tidegate.
+        ("TIDEGATE_SERVICE_HOST", "10.0.0.1"),
+        ("TIDEGATE_SERVICE_PORT", "1935"),
+        ("TIDEGATE_SERVICE_PORT_RTMP", "1935"),
+        ("TIDEGATE_PORT", "tcp://10.0.0.1:1935"),
+        ("TIDEGATE_PORT_1935_TCP", "tcp://10.0.0.1:1935"),
+        ("TIDEGATE_PORT_1935_TCP_ADDR", "10.0.0.1"),
+        ("TIDEGATE_RTMP_PORT_1935_TCP_PROTO", "tcp"),
+    ];
+    let texts: Vec<_> = load("", &env, &[])
+        .unwrap()
+        .warnings
+        .iter()
+        .map(Warning::to_string)
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            "environment variable TIDEGATE_HTTP_PORT names no key; did you mean `TIDEGATE_HTTP__PORT`?",
+            "environment variable TIDEGATE_HTTP__PROT names no key; did you mean `TIDEGATE_HTTP__PORT`?",
+            "environment variable TIDEGATE_WHATEVER names no key",
+        ]
+    );
+}
+
+#[test]
+fn all_wrong_values_are_reported_at_once_with_place_and_remedy() {
+    let file =
+        "[http]\nport=80x\nallow_ip_range=10.0.0\n[hook]\non_play=ftp://u:secret@x/\n[ffmpeg]\ncmd_a=ls\n";
+    let env = [("TIDEGATE_RTMP__PORT", "70000")];
+    let errors = load(file, &env, &[("hook.retry", "many"), ("hook.rety", "1")]).unwrap_err();
+    let texts: Vec<_> = errors.errors.iter().map(Error::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "command line: there is no key `hook.rety`; did you mean `hook.retry`?",
+            "config.ini:7: ffmpeg.cmd_a = `ls` is not allowed; it must be a command line that starts with %s and holds %s three times: program, source, destination",
+            "config.ini:5: hook.on_play = `ftp://***@x/` is not allowed; it must be an http:// or https:// URL, or empty for off",
+            "command line: hook.retry = `many` is not allowed; it must be a whole number from 0 to 100",
+            "config.ini:3: http.allow_ip_range = `10.0.0` is not allowed; it must be IPv4 and IPv6 addresses, each alone or as min-max of one kind, with commas between, or empty for all; `10.0.0` is not an address",
+            "config.ini:2: http.port = `80x` is not allowed; it must be a port number from 1 to 65535, or 0 for off",
+            "environment variable TIDEGATE_RTMP__PORT: rtmp.port = `70000` is not allowed; it must be a port number from 1 to 65535, or 0 for off",
+        ]
+    );
+    assert!(
+        errors
+            .to_string()
+            .starts_with("7 errors in the configuration:\ncommand line: "),
+        "{errors}"
+    );
+}
+
+#[test]
+fn values_that_do_not_fit_together_are_refused() {
+    let errors = ini("[http]\nport=1935\nkey_file=/k\n").unwrap_err();
+    assert_eq!(
+        errors.errors.iter().map(Error::to_string).collect::<Vec<_>>(),
+        [
+            "config.ini:3: http.key_file is set, but http.cert_file is empty; a certificate and its key are needed together",
+            "http.port (config.ini:2) and rtmp.port (built-in) both name TCP port 1935",
+        ]
+    );
+    assert!(
+        ini("[http]\nport=0\nsslport=0\n[rtmp]\nport=0\n").is_ok(),
+        "off is no port"
+    );
+}
+
+#[test]
+fn a_usable_secret_stays_and_any_other_is_replaced() {
+    for text in [
+        "",
+        "[api]\nsecret=\n",
+        "[api]\nsecret\n",
+        "[api]\nsecret=035c73f7-bb6b-4889-a715-d9eb2d1925cc\n",
+    ] {
+        let loaded = ini(text).unwrap();
+        assert!(loaded.secret_replaced, "{text:?}");
+        assert_eq!(loaded.config.text("api.secret"), Some("a".repeat(32).as_str()));
+        assert_eq!(loaded.config.api.secret.expose(), "a".repeat(32));
+    }
+    let loaded = ini("[api]\nsecret=mine\n").unwrap();
+    assert!(!loaded.secret_replaced);
+    assert_eq!(loaded.config.api.secret.expose(), "mine");
+    assert_eq!(loaded.config.general.media_server_id, "a".repeat(16));
+    assert_eq!(
+        loaded.config.text("general.mediaServerId"),
+        Some("a".repeat(16).as_str())
+    );
+}
+
+#[test]
+fn toml_says_the_same_as_ini() {
+    let text = "[http]\nport = 81\nallow_ip_range = [\"::1\", \"10.0.0.0-10.0.0.9\"]\n[hook]\nenable = true\nretry_delay = 1.5\nretry = \"2\"\n[protocol]\nadd_mute_audio = false\n[transcode]\nsuffix = \"hd\"\n";
+    let same = "[http]\nport=81\nallow_ip_range=::1,10.0.0.0-10.0.0.9\n[hook]\nenable=1\nretry_delay=1.5\nretry=2\n[protocol]\nadd_mute_audio=0\n[transcode]\nsuffix=hd\n";
+    let (toml, ini) = (toml(text).unwrap(), ini(same).unwrap());
+    assert_eq!(Config::diff(&toml.config, &ini.config), []);
+    assert_eq!(toml.config.hook, ini.config.hook);
+    assert_eq!(
+        toml.config.origin("protocol.add_mute_audio").to_string(),
+        "tidegate.toml:9"
+    );
+}
+
+#[test]
+fn toml_that_cannot_be_meant_is_refused_with_its_line() {
+    for (text, error) in [
+        ("[http]\nport = \n", "tidegate.toml:2: this is not TOML: "),
+        (
+            "[http]\n\nport = [1]\n",
+            "tidegate.toml:3: http.port is a list; it must be ",
+        ),
+        (
+            "[hook]\nretry = 1979-05-27\n",
+            "tidegate.toml:2: hook.retry is a date; ",
+        ),
+        (
+            "[hook]\nretry = nan\n",
+            "tidegate.toml:2: hook.retry is a number that is not finite; ",
+        ),
+        (
+            "[source]\nurl = \"x\"\n",
+            "tidegate.toml:1: source is not a list of rules, ",
+        ),
+        (
+            "[http]\nport = \"x\"\n",
+            "tidegate.toml:2: http.port = `x` is not allowed; ",
+        ),
+    ] {
+        let errors = toml(text).unwrap_err();
+        assert!(errors.to_string().starts_with(error), "{errors}");
+        assert_eq!(errors.errors.len(), 1, "{errors}");
+    }
+}
+
+#[test]
+fn a_difference_names_the_keys_and_when_they_take_effect() {
+    let old = ini("[http]\nport=1\n[zzz]\na=1\n").unwrap().config;
+    let new = ini("[http]\nport=2\n[rtp_proxy]\nport_range=20000-21000\n[general]\nmaxStreamWaitMS=1\n")
+        .unwrap()
+        .config;
+    let changed = Config::diff(&old, &new);
+    let changed: Vec<_> = changed
+        .iter()
+        .map(|key| (key.name.as_str(), key.reload))
+        .collect();
+    assert_eq!(
+        changed,
+        [
+            ("general.maxStreamWaitMS", Reload::Hot),
+            ("http.port", Reload::Start),
+            ("rtp_proxy.port_range", Reload::First),
+            ("zzz.a", Reload::Hot),
+        ]
+    );
+    assert!(Reload::Start.needs_restart() && Reload::First.needs_restart() && !Reload::New.needs_restart());
+    let rules = toml("[[source]]\npattern='a/b'\nurl='rtmp://x/y'\n")
+        .unwrap()
+        .config;
+    assert!(
+        Config::diff(&ini("").unwrap().config, &rules)
+            .iter()
+            .any(|key| key.name == "source")
+    );
+}
+
+#[test]
+fn an_explanation_tells_where_values_came_from_and_hides_secrets() {
+    let file = "[http]\nport=81\nprot=1\n[api]\nsecret=hunter2\n[hls]\nsegDur=4\n[hook]\non_play=http://u:p@h/\n[rtmp]\nport=1935\n";
+    let text = config::explain(&load(file, &[("TIDEGATE_HOOK__ENABLE", "1")], &[]).unwrap());
+    for line in [
+        "  http.port = 81    (config.ini:2; built-in: 8080)",
+        "  http.prot = 1    (config.ini:3; unknown, kept and reported only)",
+        "  api.secret = ***    (config.ini:5)",
+        "  hls.segDur = 4    (config.ini:7; built-in: 2; no effect in this version)",
+        "  hook.on_play = http://***@h/    (config.ini:9)",
+        "  hook.enable = 1    (environment variable TIDEGATE_HOOK__ENABLE; built-in: 0)",
+        "Warning: config.ini:3: unknown key `http.prot`; did you mean `http.port`?",
+    ] {
+        assert!(text.lines().any(|got| got == line), "{line}\n\n{text}");
+    }
+    assert!(!text.contains("hunter2") && !text.contains("rtmp.port"), "{text}");
+}
