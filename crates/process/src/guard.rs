@@ -202,8 +202,16 @@ impl Link {
     }
 
     fn spawn(&mut self, now: Instant) -> io::Result<()> {
-        let (reader, writer) = io::pipe()?;
+        let (reader, mut writer) = io::pipe()?;
         sys::set_nonblocking(writer.as_fd())?;
+        // Before it starts, so that there is no moment in which a replaced guard knows nothing. The pipe holds 64 KiB, which
+        // is several times what the most children need.
+        let lines: String = self
+            .registered
+            .iter()
+            .map(|group| format!("+{group}\n"))
+            .collect();
+        writer.write_all(lines.as_bytes())?;
         let mut command = Command::new(&self.program.program);
         command
             .args(&self.program.arguments)
@@ -215,12 +223,6 @@ impl Link {
         let child = command.spawn()?;
         tracing::debug!(pid = child.id(), "guard process started");
         self.guard = Some((child, writer, now));
-        let lines: String = self
-            .registered
-            .iter()
-            .map(|group| format!("+{group}\n"))
-            .collect();
-        self.send(&lines, now);
         Ok(())
     }
 
