@@ -1,5 +1,8 @@
 //! The configuration through its outermost doors: text and files in, typed values, text and files out.
 
+// The name that the rest of the program gives the crate.
+extern crate tidegate_config as config;
+
 mod api;
 mod contract;
 mod file;
