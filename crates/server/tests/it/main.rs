@@ -1,7 +1,9 @@
 //! The whole server over loopback, with real clients.
 
+mod api_live;
 mod clients;
 mod ffmpeg_source;
+mod hook_service;
 mod integrity;
 mod on_demand;
 mod publish_play;
