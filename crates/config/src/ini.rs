@@ -241,13 +241,13 @@ mod tests {
 
     #[test]
     fn values_of_the_environment_do_not_reach_the_file() {
-        let env = [("TIDEGATE_HTTP__PORT".to_owned(), "99".to_owned())];
+        let env = [("TIDEGATE_HTTP__PORT".to_owned(), "4321".to_owned())];
         let config = crate::load::parse("[http]\n", crate::Format::Ini, "x", env, &[], &mut |_| {
             "id".to_owned()
         });
         let written = rewrite("[http]\n", &config.unwrap().config);
         assert!(
-            !written.contains("99") && !written.contains("\nport=8080"),
+            !written.contains("4321") && !written.contains("\nport=8080"),
             "{written}"
         );
     }

@@ -103,16 +103,15 @@ impl Settings {
             stream_changed_schemas: hook.stream_changed_schemas.clone(),
             max_stream_wait: config.general.max_stream_wait,
             trust: Trust {
+                keys: "hook",
                 ca_file: hook.ca_file.clone(),
                 insecure: hook.insecure,
-                ..Trust::default()
             },
             publish_defaults: config.protocol.defaults(),
             endpoints: Endpoints::default(),
         };
         for hook in Hook::ALL {
-            let url = config.text(&format!("hook.{}", hook.name())).unwrap_or_default();
-            settings.set_url(hook, url);
+            settings.set_url(hook, receiver(&config.hook, hook).unwrap_or_default());
         }
         settings
     }
@@ -186,9 +185,166 @@ impl Settings {
     }
 }
 
+fn receiver(section: &config::Hook, hook: Hook) -> Option<&str> {
+    let url = match hook {
+        Hook::FlowReport => &section.on_flow_report,
+        Hook::HttpAccess => &section.on_http_access,
+        Hook::Play => &section.on_play,
+        Hook::Publish => &section.on_publish,
+        Hook::RecordMp4 => &section.on_record_mp4,
+        Hook::RecordTs => &section.on_record_ts,
+        Hook::RtpServerTimeout => &section.on_rtp_server_timeout,
+        Hook::RtspAuth => &section.on_rtsp_auth,
+        Hook::RtspRealm => &section.on_rtsp_realm,
+        Hook::SendRtpStopped => &section.on_send_rtp_stopped,
+        Hook::ServerExited => &section.on_server_exited,
+        Hook::ServerKeepalive => &section.on_server_keepalive,
+        Hook::ServerStarted => &section.on_server_started,
+        Hook::ShellLogin => &section.on_shell_login,
+        Hook::StreamChanged => &section.on_stream_changed,
+        Hook::StreamNoneReader => &section.on_stream_none_reader,
+        Hook::StreamNotFound => &section.on_stream_not_found,
+    };
+    url.as_deref()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_of_the_configuration_arrives() {
+        let named = Hook::ALL.map(|hook| (format!("hook.{hook}"), format!("http://h/{hook}")));
+        let others = [
+            ("hook.enable", "1"),
+            ("general.mediaServerId", "id"),
+            ("hook.timeoutSec", "2.5"),
+            ("hook.retry", "4"),
+            ("hook.retry_delay", "0.5"),
+            ("hook.total_deadline_ms", "1500"),
+            ("hook.max_inflight", "7"),
+            ("hook.queue_len", "8"),
+            ("hook.alive_interval", "9"),
+            ("hook.stream_changed_schemas", "hls"),
+            ("general.maxStreamWaitMS", "700"),
+            ("hook.ca_file", "/etc/ca.pem"),
+            ("hook.insecure", "1"),
+            ("protocol.enable_mp4", "1"),
+        ];
+        let others = others.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let changes: Vec<_> = named.into_iter().chain(others).collect();
+        let outcome = Config::default().set(&changes);
+        assert!(outcome.rejected.is_empty(), "{:?}", outcome.rejected);
+        let settings = Settings::from_config(&outcome.config);
+        for hook in Hook::ALL {
+            let endpoint = settings.endpoint(hook).unwrap_or_else(|| panic!("{hook} is off"));
+            assert_eq!(&*endpoint.url, format!("http://h/{hook}"));
+        }
+        assert_eq!(settings.media_server_id, "id");
+        assert_eq!(
+            (settings.timeout, settings.retry),
+            (Duration::from_millis(2500), 4)
+        );
+        assert_eq!(settings.retry_delay, Duration::from_millis(500));
+        assert_eq!(settings.question_limit(), Duration::from_millis(1500));
+        assert_eq!((settings.max_in_flight, settings.queue_len), (7, 8));
+        assert_eq!(settings.keepalive_period(), Some(Duration::from_secs(9)));
+        assert_eq!(settings.stream_changed_schemas, ["hls"]);
+        assert_eq!(settings.max_stream_wait, Duration::from_millis(700));
+        assert_eq!(
+            settings.trust,
+            Trust {
+                ca_file: Some("/etc/ca.pem".into()),
+                insecure: true
+            }
+        );
+        assert!(settings.publish_defaults.enable_mp4);
+    }
+
+    #[test]
+    fn by_default_no_hook_is_on() {
+        let settings = Settings::from_config(&Config::default());
+        assert!(Hook::ALL.iter().all(|hook| !settings.is_on(*hook)));
+        assert_eq!(settings.worst_case(), Duration::from_secs(23));
+    }
+
+    fn configured(changes: &[(String, String)]) -> Settings {
+        let set = Config::default().set(changes);
+        assert!(set.rejected.is_empty(), "{:?}", set.rejected);
+        Settings::from_config(&set.config)
+    }
+
+    #[test]
+    fn without_a_word_the_hooks_are_off_and_certificates_are_verified() {
+        let settings = configured(&[]);
+        assert!(Hook::ALL.iter().all(|hook| !settings.is_on(*hook)));
+        assert_eq!(settings.trust, Trust::default());
+        assert_eq!(settings.worst_case(), Duration::from_secs(23));
+        assert_eq!((settings.max_in_flight, settings.queue_len), (256, 1024));
+        assert!(
+            Schema::ALL
+                .iter()
+                .all(|schema| settings.reports_changes_in(*schema))
+        );
+    }
+
+    #[test]
+    fn each_receiver_comes_from_the_key_of_its_hook() {
+        for hook in Hook::ALL {
+            let url = format!("http://h/{hook}");
+            let settings = configured(&[
+                ("hook.enable".to_owned(), "1".to_owned()),
+                (format!("hook.{hook}"), url.clone()),
+            ]);
+            for other in Hook::ALL {
+                let found = settings.endpoint(other).map(|endpoint| &*endpoint.url);
+                assert_eq!(found, (other == hook).then_some(&*url), "{hook}, {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_other_key_arrives() {
+        let keys = [
+            ("general.mediaServerId", "edge-1"),
+            ("general.maxStreamWaitMS", "7000"),
+            ("hook.timeoutSec", "2.5"),
+            ("hook.retry", "4"),
+            ("hook.retry_delay", "0.5"),
+            ("hook.total_deadline_ms", "9000"),
+            ("hook.max_inflight", "5"),
+            ("hook.queue_len", "6"),
+            ("hook.alive_interval", "8"),
+            ("hook.stream_changed_schemas", "rtmp/hls"),
+            ("hook.ca_file", "/etc/ca.pem"),
+            ("hook.insecure", "1"),
+            ("protocol.enable_mp4", "1"),
+        ];
+        let settings = configured(&keys.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let got = (
+            (&*settings.media_server_id, settings.max_stream_wait),
+            (settings.timeout, settings.retry, settings.retry_delay),
+            (settings.question_limit(), settings.alive_interval),
+            (settings.max_in_flight, settings.queue_len),
+            &settings.stream_changed_schemas[..],
+            (
+                settings.trust.keys,
+                settings.trust.ca_file.as_deref(),
+                settings.trust.insecure,
+            ),
+            settings.publish_defaults.enable_mp4,
+        );
+        let expected = (
+            ("edge-1", Duration::from_secs(7)),
+            (Duration::from_millis(2500), 4, Duration::from_millis(500)),
+            (Duration::from_secs(9), Duration::from_secs(8)),
+            (5, 6),
+            &["rtmp".to_owned(), "hls".to_owned()][..],
+            ("hook", Some(std::path::Path::new("/etc/ca.pem")), true),
+            true,
+        );
+        assert_eq!(got, expected);
+    }
 
     #[test]
     fn a_hook_needs_the_switch_and_a_url() {

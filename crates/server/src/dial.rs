@@ -93,7 +93,7 @@ async fn finish(config: &Config, job: JobId, host: &str, socket: TcpStream, tls:
         return Ok(Dialed { io: Box::new(socket), sock });
     }
     let failed = |reason: String| DialError::Tls { host: host.to_owned(), reason };
-    let trust = Trust { ca_file: config.proxy.ca_file.clone(), insecure: config.proxy.insecure };
+    let trust = Trust { ca_file: config.proxy.ca_file.clone(), insecure: config.proxy.insecure, keys: "proxy" };
     let mut tls = client_config(&trust).map_err(|error| failed(error.to_string()))?;
     // RTMPS has no protocol name, and HTTP servers take HTTP/1.1 without one.
     Arc::make_mut(&mut tls).alpn_protocols.clear();

@@ -68,6 +68,15 @@ impl Network {
         *built = Some(config.clone());
         Ok(config)
     }
+
+    fn tls_failure(&self, error: &io::Error) -> Failure {
+        let code = match error.kind() {
+            io::ErrorKind::UnexpectedEof => NetworkCode::Eof,
+            io::ErrorKind::ConnectionReset => NetworkCode::Reset,
+            _ => NetworkCode::Other,
+        };
+        Failure::network(Class::Tls, code, tls::explain(error, &self.trust.lock()))
+    }
 }
 
 impl Dial for Network {
@@ -87,7 +96,7 @@ impl Dial for Network {
             let stream = TlsConnector::from(self.tls_config()?)
                 .connect(name, tcp)
                 .await
-                .map_err(tls_failure)?;
+                .map_err(|error| self.tls_failure(&error))?;
             Ok(Box::new(stream) as BoxStream)
         })
     }
@@ -148,20 +157,4 @@ fn connect_failure(address: SocketAddr, error: &io::Error) -> Failure {
         code,
         format!("no connection to {address}: {error}"),
     )
-}
-
-fn tls_failure(error: io::Error) -> Failure {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let detail = match tls {
-        Some(tls) => tls::explain(tls),
-        None => format!("TLS handshake: {error}"),
-    };
-    let code = match error.kind() {
-        io::ErrorKind::UnexpectedEof => NetworkCode::Eof,
-        io::ErrorKind::ConnectionReset => NetworkCode::Reset,
-        _ => NetworkCode::Other,
-    };
-    Failure::network(Class::Tls, code, detail)
 }

@@ -1,4 +1,5 @@
-//! TLS to hook receivers: verified by default, against the system's roots and `hook.ca_file`.
+//! TLS as a client: verified by default, against the system's roots and a configured file. Hook receivers are reached with it,
+//! and the sources of pulls; [`Trust::keys`] is whose configuration keys the texts name.
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,29 +10,45 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, InvalidMessage, RootCertStore,
     SignatureScheme,
 };
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Most certificates read from `hook.ca_file`. A system bundle has about 150.
+/// Most certificates read from a `ca_file`. A system bundle has about 150.
 const MAX_CA_CERTIFICATES: usize = 10_000;
 
-/// Which receivers are trusted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Which servers are trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust {
-    /// `hook.ca_file`: PEM file of further certificates to trust. A CA in it vouches for receivers under their name; a
-    /// receiver whose very certificate stands in it is accepted as it is, whatever name it bears (a pin), because self-signed
+    /// The section of the configuration that the two other fields come from, `hook` or `proxy`: error texts name its keys.
+    pub keys: &'static str,
+    /// Key `ca_file`: PEM file of further certificates to trust. A CA in it vouches for servers under their name; a server
+    /// whose very certificate stands in it is accepted as it is, whatever name it bears (a pin), because self-signed
     /// certificates seldom bear a useful one.
     pub ca_file: Option<PathBuf>,
-    /// `hook.insecure`: accept every certificate, as ZLM does.
+    /// Key `insecure`: accept every certificate, as ZLM does.
     pub insecure: bool,
+}
+
+impl Default for Trust {
+    /// Section `hook`, and what the system trusts.
+    fn default() -> Self {
+        Self {
+            keys: "hook",
+            ca_file: None,
+            insecure: false,
+        }
+    }
 }
 
 /// Why TLS cannot be set up. Texts name the key.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The file cannot be read or holds no certificate.
-    #[error("hook.ca_file {path}: {reason}")]
+    #[error("{keys}.ca_file {path}: {reason}")]
     CaFile {
+        /// [`Trust::keys`].
+        keys: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
@@ -39,9 +56,12 @@ pub enum SetupError {
     },
     /// The system has no trusted roots, and the configuration names none.
     #[error(
-        "this system has no trusted root certificates; install them (package ca-certificates) or set hook.ca_file"
+        "this system has no trusted root certificates; install them (package ca-certificates) or set {keys}.ca_file"
     )]
-    NoRoots,
+    NoRoots {
+        /// [`Trust::keys`].
+        keys: &'static str,
+    },
     /// rustls refused the configuration.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[from] rustls::Error),
@@ -50,7 +70,7 @@ pub enum SetupError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
-/// Builds the configuration for all receivers. Reads files, so it is done once per change of the settings, at the first use.
+/// Builds the configuration for all servers under one trust. Reads files, so it is done once per change of the settings, at the first use.
 pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, SetupError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = if trust.insecure {
@@ -73,19 +93,20 @@ fn verifier(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<RootsAndPin
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let pins = match &trust.ca_file {
-        Some(path) => read_ca_file(path)?,
+        Some(path) => read_ca_file(path, trust.keys)?,
         None => Vec::new(),
     };
     roots.add_parsable_certificates(pins.iter().cloned());
     if roots.is_empty() {
-        return Err(SetupError::NoRoots);
+        return Err(SetupError::NoRoots { keys: trust.keys });
     }
     let roots = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
     Ok(RootsAndPins { roots, pins })
 }
 
-fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+fn read_ca_file(path: &Path, keys: &'static str) -> Result<Vec<CertificateDer<'static>>, SetupError> {
     let fault = |reason: String| SetupError::CaFile {
+        keys,
         path: path.to_owned(),
         reason,
     };
@@ -100,7 +121,7 @@ fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError>
     Ok(certificates)
 }
 
-/// Roots of the system and of `hook.ca_file`, and the certificates of that file as pins.
+/// Roots of the system and of the `ca_file`, and the certificates of that file as pins.
 #[derive(Debug)]
 struct RootsAndPins {
     roots: Arc<WebPkiServerVerifier>,
@@ -148,7 +169,7 @@ impl ServerCertVerifier for RootsAndPins {
     }
 }
 
-/// `hook.insecure=1`.
+/// `insecure=1`.
 #[derive(Debug)]
 struct AcceptAny {
     provider: Arc<CryptoProvider>,
@@ -202,10 +223,14 @@ impl ServerCertVerifier for AcceptAny {
 }
 
 /// What went wrong in a handshake, and what the operator can do.
-pub(crate) fn explain(error: &Error) -> String {
-    const REMEDIES: &str = "put its certificate or its CA into hook.ca_file, give it a certificate of a known CA, or set \
-                            hook.insecure=1 to accept every certificate";
-    match error {
+pub fn explain(error: &io::Error, trust: &Trust) -> String {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(tls) = tls else {
+        return format!("TLS handshake: {error}");
+    };
+    match tls {
         Error::InvalidCertificate(problem) => {
             let what = match problem {
                 CertificateError::UnknownIssuer => {
@@ -223,11 +248,45 @@ pub(crate) fn explain(error: &Error) -> String {
                 CertificateError::Revoked => "is revoked".to_owned(),
                 other => format!("cannot be verified ({other})"),
             };
-            format!("the receiver's certificate {what}; remedies: {REMEDIES}")
+            let keys = trust.keys;
+            format!(
+                "the server's certificate {what}; remedies: put its certificate or its CA into {keys}.ca_file, give it a \
+                 certificate of a known CA, or set {keys}.insecure=1 to accept every certificate"
+            )
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the receiver does not speak TLS on this port; is the URL meant to be http://?".to_owned()
+            "the server does not speak TLS on this port; is the URL meant to be one without TLS?".to_owned()
         }
         other => format!("TLS handshake: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_name_the_keys_of_their_section() {
+        let path = PathBuf::from("/nonexistent/ca.pem");
+        for keys in ["hook", "proxy"] {
+            let trust = Trust {
+                keys,
+                ca_file: Some(path.clone()),
+                insecure: false,
+            };
+            let text = client_config(&trust).unwrap_err().to_string();
+            assert!(
+                text.starts_with(&format!("{keys}.ca_file /nonexistent/ca.pem: ")),
+                "{text}"
+            );
+            let text = SetupError::NoRoots { keys }.to_string();
+            assert!(text.ends_with(&format!("or set {keys}.ca_file")), "{text}");
+            let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+            let text = explain(&io::Error::new(io::ErrorKind::InvalidData, unknown), &trust);
+            assert!(
+                text.contains(&format!("{keys}.ca_file,")) && text.contains(&format!("{keys}.insecure=1")),
+                "{text}"
+            );
+        }
     }
 }

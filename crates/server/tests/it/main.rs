@@ -1,9 +1,12 @@
 //! The whole server over loopback, with real clients.
 
 mod api_live;
+mod browser;
 mod clients;
 mod ffmpeg_source;
 mod hook_service;
 mod integrity;
 mod on_demand;
+mod process;
 mod publish_play;
+mod tls;
