@@ -11,6 +11,7 @@ use hub::{Batch, Next, Reader, ReaderOptions};
 use lifecycle::{Access, Client, Protocol, Refusal};
 use media::info::OriginType;
 use media::{Schema, StreamKey};
+use rtmp::chunk::Limits;
 use rtmp::server::{
     Config, Event, Output, PlayVerdict, PublishRefusal, PublishVerdict, Request, ServerSession, Verdict,
 };
@@ -61,6 +62,7 @@ pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
             handshake_timeout: config.rtmp.handshake,
             keepalive_timeout: config.rtmp.keep_alive,
             chunk_size: config.rtmp.chunk_size,
+            limits: Limits { max_message_bytes: config.rtmp.max_message_bytes as usize, ..Limits::default() },
             ..Config::default()
         },
         rand::random(),

@@ -90,7 +90,7 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
         };
         let headless = head.method == Method::HEAD;
         let keep_alive = head.keep_alive;
-        let request = request::build(app, accepted, head, body);
+        let request = request::build(accepted, head, body);
         let router = app.router();
         let response = tokio::select! {
             biased;

@@ -2,7 +2,6 @@
 
 use super::Accepted;
 use super::head::Head;
-use crate::app::App;
 use api::PeerInfo;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -123,10 +122,11 @@ async fn fill<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, length: u
 }
 
 /// A request for the router, with what it may know of the connection.
-pub fn build<S>(app: &App, accepted: &Accepted<S>, head: Head, body: Bytes) -> Request<Body> {
+pub fn build<S>(accepted: &Accepted<S>, head: Head, body: Bytes) -> Request<Body> {
     let registration = &accepted.registration;
     let peer = PeerInfo {
-        peer: app.client_address(registration.sock.peer, &head.headers),
+        // The API's address filter looks at the socket: a header can say anything.
+        peer: registration.sock.peer,
         local: registration.sock.local,
         session: registration.id,
         tls: accepted.tls,
