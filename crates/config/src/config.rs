@@ -12,6 +12,9 @@ use crate::store::{Store, Text};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// Keys that get a made-up value when they have none.
+pub(crate) const MADE_UP: [&str; 2] = ["api.secret", "general.mediaServerId"];
+
 /// The configuration in force. It never changes; [`Config::set`] and a reload make a new one.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -54,7 +57,7 @@ pub struct Config {
     store: Store,
 }
 
-/// The built-in values. The API secret and the server id are empty in it; [`crate::load`] fills them.
+/// The built-in values. The API secret and the server id are empty in it; [`crate::load()`] fills them.
 impl Default for Config {
     fn default() -> Self {
         let mut errors = Vec::new();
@@ -213,6 +216,18 @@ impl Config {
                     origin: Origin::Random,
                 },
             );
+        }
+    }
+
+    /// After a reload: takes the secret and the server id that were made up for `old` instead of those just made up, so that
+    /// they stay the same as long as the process runs.
+    pub fn keep_made_up(&mut self, old: &Self) {
+        for name in MADE_UP {
+            if self.origin(name) == Origin::Random
+                && let Some(text) = old.text(name).filter(|text| !text.is_empty())
+            {
+                self.make_up(name, text.to_owned());
+            }
         }
     }
 

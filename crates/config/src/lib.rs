@@ -5,7 +5,7 @@
 //! a new one, and the server shares whichever is in force.
 //!
 //! - [`keys`]: the table, one file per section, each row beside the typed field that it fills. [`key`]: what a row says.
-//! - [`file`]: loading a file and writing it back. [`load`]: putting the layers together, on text alone.
+//! - [`mod@file`]: loading a file and writing it back. [`mod@load`]: putting the layers together, on text alone.
 //! - `ini`, `toml`: the two languages. `store`: values as text with their origin.
 //! - [`source`]: `[[source]]` rules.
 //! - [`protocol_options`]: overriding the options of one stream. [`lenient`]: how ZLM reads text from the network.

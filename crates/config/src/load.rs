@@ -98,8 +98,7 @@ pub fn parse(
         return Err(Errors { errors, warnings });
     }
 
-    let secret = config.api.secret.expose();
-    let secret_replaced = secret.is_empty() || secret == PUBLISHED_SECRET;
+    let secret_replaced = !is_usable_secret(config.api.secret.expose());
     if secret_replaced {
         config.make_up("api.secret", random(SECRET_LEN));
     }
@@ -112,6 +111,10 @@ pub fn parse(
         secret_replaced,
         path: None,
     })
+}
+
+fn is_usable_secret(secret: &str) -> bool {
+    !secret.is_empty() && secret != PUBLISHED_SECRET
 }
 
 struct Reading {
@@ -189,6 +192,9 @@ impl Reading {
                 None => None,
             };
             match name {
+                // Container set-ups pass on `TIDEGATE_API__SECRET=` when nobody chose one. It must not hide the secret that
+                // was made up before and stands in the file.
+                Some(name) if name == "api.secret" && !is_usable_secret(value.trim()) => {}
                 Some(name) => {
                     let origin = Origin::Env {
                         variable: variable.clone(),
@@ -307,11 +313,13 @@ fn check_certificate(config: &Config, errors: &mut Vec<Error>) {
 
 /// Listeners of one protocol family that name the same port would only fail later, with a worse message.
 fn check_ports(config: &Config, errors: &mut Vec<Error>) {
+    // Without a certificate the TLS ports stay closed, so whatever they are is no trouble.
+    let tls = |port| if config.http.cert_file.is_some() { port } else { 0 };
     let ports = [
         ("http.port", config.http.port),
-        ("http.sslport", config.http.ssl_port),
+        ("http.sslport", tls(config.http.ssl_port)),
         ("rtmp.port", config.rtmp.port),
-        ("rtmp.sslport", config.rtmp.ssl_port),
+        ("rtmp.sslport", tls(config.rtmp.ssl_port)),
     ];
     for (index, &(first, port)) in ports.iter().enumerate() {
         for &(second, other) in &ports[index + 1..] {

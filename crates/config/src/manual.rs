@@ -1,6 +1,6 @@
 //! The sample files and the manual, written from the key table. A test compares them with the files in the repository.
 
-use crate::config::Config;
+use crate::config::{Config, MADE_UP};
 use crate::key::Key;
 use crate::keys;
 use std::fmt::Write;
@@ -53,13 +53,7 @@ pub fn toml(config: &Config) -> String {
         "#",
         "Where streams come from, without any hook service; see \"Source rules\" in docs/configuration.md.",
     );
-    out.push_str(
-        EXAMPLE
-            .lines()
-            .map(|line| format!("#{line}\n"))
-            .collect::<String>()
-            .as_str(),
-    );
+    out.push_str(&commented_out(EXAMPLE));
     out
 }
 
@@ -68,7 +62,7 @@ pub fn markdown() -> String {
     let mut out = String::from(HEAD);
     out.push_str(EXAMPLE);
     out.push_str(RULES);
-    out.push_str("\n## Keys\n");
+    out.push_str(KEYS);
     let mut section = "";
     for key in keys::all() {
         if key.section() != section {
@@ -92,16 +86,11 @@ pub fn markdown() -> String {
             "*No effect in this version.* "
         };
         let (name, kind, reload) = (key.short_name(), key.kind_name(), key.reload.describe());
-        let allowed = cell(&key.allowed());
-        let allowed = if says_little(&allowed) {
-            String::new()
-        } else {
-            format!(" Allowed: {allowed}.")
-        };
+        let bounds = bounds(key);
         line(
             &mut out,
             format_args!(
-                "| `{name}`{mark} | {kind} | {default} | {reload} | {effect}{}{allowed} |",
+                "| `{name}`{mark} | {kind} | {default} | {reload} | {effect}{}{bounds} |",
                 cell(key.doc)
             ),
         );
@@ -109,13 +98,17 @@ pub fn markdown() -> String {
     out
 }
 
-/// What is allowed needs no words where the type says it all.
-fn says_little(allowed: &str) -> bool {
-    allowed.starts_with("0 or 1") || allowed.starts_with("any text") || allowed.starts_with("a path")
+/// The bounds of a number and the words of a choice. For other kinds the type says it all.
+fn bounds(key: &Key) -> String {
+    let allowed = key.allowed();
+    match allowed.split_once(" from ") {
+        Some((_, range)) if key.kind_name() != "port" => format!(" From {range}."),
+        Some(_) | None if allowed.starts_with("one of") => {
+            format!(" One of `{}`.", allowed[7..].replace(", ", "`, `"))
+        }
+        Some(_) | None => String::new(),
+    }
 }
-
-/// Keys that get a made-up value when they are empty.
-const MADE_UP: [&str; 2] = ["api.secret", "general.mediaServerId"];
 
 /// Longest line of a comment.
 const WIDTH: usize = 110;
@@ -137,6 +130,13 @@ fn sections(out: &mut String, mut value: impl FnMut(&mut String, &Key)) {
         comment(out, "#", &format!("{own}{effect}{}", key.doc.replace('`', "")));
         value(out, key);
     }
+}
+
+/// Lines that can be put into force by removing their `#`. Comments stay as they are.
+fn commented_out(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("{}{line}\n", if line.starts_with('#') { "" } else { "#" }))
+        .collect()
 }
 
 /// Breaks text into lines of comment.
@@ -170,12 +170,18 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("a String takes everything");
 }
 
+const KEYS: &str = "
+## Keys
+
+Keys marked \\* are Tidegate's own; ZLMediaKit keeps them as unknown ones.
+";
+
 const INTRO: &str = "Sample configuration of Tidegate: every key with its built-in value. A file needs to hold only what differs. The manual is docs/configuration.md.";
 
 const HEAD: &str = "\
 # Configuration
 
-<!-- Generated from the key table in crates/config/src/keys. Do not edit; see CONTRIBUTING.md. -->
+<!-- Made from the key table in crates/config/src/keys: UPDATE_GENERATED=1 cargo nextest run -p tidegate-config generated -->
 
 Tidegate runs without a configuration. What you want to change comes from up to three places; a later one wins:
 

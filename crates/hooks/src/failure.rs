@@ -136,6 +136,10 @@ impl NetworkCode {
     }
 }
 
+/// Longest text of a failure in bytes. It may repeat a part of the answer, and goes into log lines and into messages of protocols
+/// with limits of their own (an AMF0 string has 65,535 bytes at most).
+pub const MAX_TEXT: usize = 1024;
+
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -148,8 +152,11 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with its text for the peer and its detail for the operator.
-    pub const fn new(class: Class, text: String, detail: String) -> Self {
+    /// A failure with its text for the peer and its detail for the operator, each cut after [`MAX_TEXT`].
+    pub fn new(class: Class, mut text: String, mut detail: String) -> Self {
+        for text in [&mut text, &mut detail] {
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
+        }
         Self { class, text, detail }
     }
 

@@ -118,12 +118,16 @@ impl Plane {
             }
         };
         let slot = self.client.slot(&target.origin);
-        let permit = self.client.admit(&slot).await.inspect_err(|failure| {
-            self.shared.metrics.not_attempted(hook, failure.class);
-            self.shared
-                .reporter
-                .failed(hook, &target.redacted(), attempt.number, failure);
-        })?;
+        let permit = self
+            .client
+            .admit(&slot, attempt.deadline)
+            .await
+            .inspect_err(|failure| {
+                self.shared.metrics.not_attempted(hook, failure.class);
+                self.shared
+                    .reporter
+                    .failed(hook, &target.redacted(), attempt.number, failure);
+            })?;
         let started = Instant::now();
         let limit = attempt.settings.attempt_timeout();
         let end = attempt

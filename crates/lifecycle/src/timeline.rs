@@ -37,7 +37,13 @@ struct Timeline {
 
 impl Timelines {
     pub fn new(per_stream: usize, gone_kept: usize) -> Self {
-        Self { per_stream: per_stream.max(1), gone_kept, by_key: BTreeMap::new(), gone: VecDeque::new(), epoch: 0 }
+        Self {
+            per_stream: per_stream.max(1),
+            gone_kept,
+            by_key: BTreeMap::new(),
+            gone: VecDeque::new(),
+            epoch: 0,
+        }
     }
 
     pub fn set_bounds(&mut self, per_stream: usize, gone_kept: usize) {
@@ -52,12 +58,18 @@ impl Timelines {
             timeline.entries.pop_front();
             timeline.dropped += 1;
         }
-        timeline.entries.push_back(Entry { at, event, detail: detail.into() });
+        timeline.entries.push_back(Entry {
+            at,
+            event,
+            detail: detail.into(),
+        });
     }
 
     /// The stream has no state any more: its timeline may be forgotten when others need the room.
     pub fn retire(&mut self, key: &StreamKey) {
-        let Some(timeline) = self.by_key.get_mut(key) else { return };
+        let Some(timeline) = self.by_key.get_mut(key) else {
+            return;
+        };
         if timeline.gone_at != 0 {
             return;
         }
@@ -65,15 +77,23 @@ impl Timelines {
         timeline.gone_at = self.epoch;
         self.gone.push_back((key.clone(), self.epoch));
         while self.gone.len() > self.gone_kept {
-            let Some((oldest, epoch)) = self.gone.pop_front() else { break };
-            if self.by_key.get(&oldest).is_some_and(|timeline| timeline.gone_at == epoch) {
+            let Some((oldest, epoch)) = self.gone.pop_front() else {
+                break;
+            };
+            if self
+                .by_key
+                .get(&oldest)
+                .is_some_and(|timeline| timeline.gone_at == epoch)
+            {
                 self.by_key.remove(&oldest);
             }
         }
     }
 
     pub fn get(&self, key: &StreamKey) -> Option<(Vec<Entry>, u64)> {
-        self.by_key.get(key).map(|timeline| (timeline.entries.iter().cloned().collect(), timeline.dropped))
+        self.by_key
+            .get(key)
+            .map(|timeline| (timeline.entries.iter().cloned().collect(), timeline.dropped))
     }
 }
 
@@ -93,7 +113,13 @@ mod tests {
             timelines.note(now, &key(1), "tick", n.to_string());
         }
         let (entries, dropped) = timelines.get(&key(1)).expect("noted");
-        assert_eq!(entries.iter().map(|entry| entry.detail.as_str()).collect::<Vec<_>>(), ["2", "3", "4"]);
+        assert_eq!(
+            entries
+                .iter()
+                .map(|entry| entry.detail.as_str())
+                .collect::<Vec<_>>(),
+            ["2", "3", "4"]
+        );
         assert_eq!(dropped, 2);
     }
 

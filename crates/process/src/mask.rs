@@ -65,9 +65,10 @@ fn userinfo_spans(text: &str, spans: &mut Vec<(usize, usize)>) {
             && !port.is_empty()
             && !port.bytes().all(|b| b.is_ascii_digit())
             && !authority.ends_with(']')
-            && let Some(end) = word.rfind('@')
+            && let Some(end) = word.rfind('@').or_else(|| text[from..].find('@'))
         {
-            // A password with an unescaped `/`, `?` or `#`: no valid URL, but people write it, and it would be shown.
+            // A password with an unescaped `/`, `?`, `#`, quote or blank: no valid URL, but people write it, and it would be
+            // shown.
             spans.push((from, from + end));
         }
     }
@@ -129,6 +130,7 @@ mod tests {
         );
         check("rtsp://admin:p@ss@cam/1", "rtsp://***@cam/1");
         check("rtsp://admin:p#1/x@cam/1", "rtsp://***@cam/1");
+        check("rtsp://admin:it's me@cam/1: 401", "rtsp://***@cam/1: 401");
         check(
             "'rtmp://a:b@x/y': Input/output error",
             "'rtmp://***@x/y': Input/output error",

@@ -16,13 +16,14 @@ use hooks::Hooks;
 use hub::Hub;
 use lifecycle::JobId;
 use lifecycle::op::RuleSource;
-use media::{Schema, StreamKey};
 use media::key::DEFAULT_VHOST;
+use media::{Schema, StreamKey};
 use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use process::Supervisor;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
@@ -59,6 +60,8 @@ pub struct App {
     /// Built-in pages; set by the demo.
     pub pages: OnceLock<crate::pages::Pages>,
     router: OnceLock<Router>,
+    /// Grows with each request to play, so that origin servers take turns.
+    turn: AtomicUsize,
 }
 
 /// The ports that are open, as they were bound; 0 is off.
@@ -94,6 +97,7 @@ impl App {
             counters: crate::metrics::Counters::default(),
             pages: OnceLock::new(),
             router: OnceLock::new(),
+            turn: AtomicUsize::new(0),
         }
     }
 
@@ -105,12 +109,17 @@ impl App {
     /// How RTMP and FLV are written.
     pub fn style(&self) -> Style {
         let config = self.config();
-        Style { enhanced: config.rtmp.enhanced, chunk_size: config.rtmp.chunk_size }
+        Style {
+            enhanced: config.rtmp.enhanced,
+            chunk_size: config.rtmp.chunk_size,
+        }
     }
 
     /// Everything that is served over HTTP but live streams.
     pub fn router(self: &Arc<Self>) -> Router {
-        self.router.get_or_init(|| crate::web::router(self.clone())).clone()
+        self.router
+            .get_or_init(|| crate::web::router(self.clone()))
+            .clone()
     }
 
     /// The virtual host of a request (hooks.md, section 5): an argument wins over the host, addresses and `localhost` map to
@@ -130,15 +139,22 @@ impl App {
         if name.is_empty() || !config.http.allow_ip_range.contains(peer.ip()) {
             return peer;
         }
-        let value = headers.get(name.as_str()).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let value = headers
+            .get(name.as_str())
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let first = value.split(',').next().unwrap_or_default().trim();
-        let ip = first.parse::<IpAddr>().ok().or_else(|| first.parse::<SocketAddr>().ok().map(|address| address.ip()));
+        let ip = first
+            .parse::<IpAddr>()
+            .ok()
+            .or_else(|| first.parse::<SocketAddr>().ok().map(|address| address.ip()));
         ip.map_or(peer, |ip| SocketAddr::new(ip, peer.port()))
     }
 
     /// What the rules of the configuration make of a stream's name.
-    pub fn rule_for(&self, key: &StreamKey) -> Option<Box<RuleSource>> {
-        rules::resolve(&self.config(), key, self.rtmp_port()).map(Box::new)
+    pub fn rule_for(&self, key: &StreamKey, params: &str) -> Option<Box<RuleSource>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        rules::resolve(&self.config(), key, params, self.rtmp_port(), turn).map(Box::new)
     }
 
     /// The port that our own ffmpeg processes publish to.
@@ -166,7 +182,11 @@ impl App {
     pub fn measure(self: &Arc<Self>, job: JobId) -> Measured {
         let meter = Arc::new(Meter::new(Instant::now()));
         self.traffic.lock().insert(job, meter.clone());
-        Measured { app: self.clone(), job, meter }
+        Measured {
+            app: self.clone(),
+            job,
+            meter,
+        }
     }
 }
 
@@ -185,7 +205,10 @@ impl Drop for Measured {
 }
 
 fn virtual_host(host: &str, params: &str) -> String {
-    let argument = params.split('&').find_map(|pair| pair.strip_prefix("vhost=")).filter(|value| !value.is_empty());
+    let argument = params
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("vhost="))
+        .filter(|value| !value.is_empty());
     let host = match argument {
         Some(value) => percent_decode_str(value).decode_utf8_lossy().into_owned(),
         None => host.to_owned(),
@@ -201,7 +224,10 @@ mod tests {
     #[test]
     fn virtual_hosts_follow_the_references_rules() {
         assert_eq!(virtual_host("media.example.com", ""), "media.example.com");
-        assert_eq!(virtual_host("media.example.com", "a=b&vhost=other.example"), "other.example");
+        assert_eq!(
+            virtual_host("media.example.com", "a=b&vhost=other.example"),
+            "other.example"
+        );
         assert_eq!(virtual_host("localhost", ""), DEFAULT_VHOST);
         assert_eq!(virtual_host("10.1.2.3", "vhost="), DEFAULT_VHOST);
         assert_eq!(virtual_host("::1", ""), DEFAULT_VHOST);

@@ -35,7 +35,13 @@ pub struct RunArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Log level: error, warn, info, debug, trace, or filters such as `info,tidegate=debug`.
-    #[arg(short, long, value_name = "LEVEL", env = "TIDEGATE_LOG", default_value = "info")]
+    #[arg(
+        short,
+        long,
+        value_name = "LEVEL",
+        env = "TIDEGATE_LOG",
+        default_value = "info"
+    )]
     pub log: String,
     /// Write process id, ports and API secret to this file as JSON when all ports are open.
     #[arg(long, value_name = "FILE")]
@@ -97,7 +103,9 @@ impl CheckArgs {
 
 fn pairs(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
     let pair = |text: &String| {
-        let (key, value) = text.split_once('=').with_context(|| format!("--set {text}: must be KEY=VALUE"))?;
+        let (key, value) = text
+            .split_once('=')
+            .with_context(|| format!("--set {text}: must be KEY=VALUE"))?;
         Ok((key.trim().to_owned(), value.trim().to_owned()))
     };
     set.iter().map(pair).collect()

@@ -35,5 +35,8 @@ pub fn muxer(id: MuxId, style: Style) -> Box<dyn Mux> {
 }
 
 fn flv_muxer(style: Style, server: String) -> flv::Muxer {
-    flv::Muxer::new(flv::Options { enhanced: style.enhanced, server })
+    flv::Muxer::new(flv::Options {
+        enhanced: style.enhanced,
+        server,
+    })
 }

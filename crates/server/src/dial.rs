@@ -3,7 +3,7 @@
 use crate::session::descriptor;
 use crate::sessions::plain;
 use config::Config;
-use hooks::client::tls::{Trust, client_config};
+use hooks::client::tls::{Trust, client_config, explain};
 use lifecycle::JobId;
 use media::info::SockInfo;
 use rustls::pki_types::ServerName;
@@ -40,7 +40,7 @@ pub enum DialError {
     #[error("{0} is a link-local address, which is never connected to")]
     Forbidden(IpAddr),
     /// TLS failed.
-    #[error("TLS to {host} failed: {reason}; proxy.ca_file names further trusted certificates, proxy.insecure=1 accepts any")]
+    #[error("TLS to {host} failed: {reason}")]
     Tls {
         /// The server.
         host: String,
@@ -58,8 +58,16 @@ pub enum DialError {
 /// # Errors
 ///
 /// The last address's.
-pub async fn dial(config: &Config, job: JobId, host: &str, port: u16, tls: bool) -> Result<Dialed, DialError> {
-    let addresses = lookup_host((host, port)).await.map_err(|_| DialError::Name(host.to_owned()))?;
+pub async fn dial(
+    config: &Config,
+    job: JobId,
+    host: &str,
+    port: u16,
+    tls: bool,
+) -> Result<Dialed, DialError> {
+    let addresses = lookup_host((host, port))
+        .await
+        .map_err(|_| DialError::Name(host.to_owned()))?;
     let mut last = DialError::Name(host.to_owned());
     for address in addresses {
         if is_link_local(address.ip()) {
@@ -75,37 +83,63 @@ pub async fn dial(config: &Config, job: JobId, host: &str, port: u16, tls: bool)
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
-    let socket = TcpStream::connect(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => DialError::Refused,
-        _ => DialError::Io(error),
-    })?;
+    let socket = TcpStream::connect(address)
+        .await
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => DialError::Refused,
+            _ => DialError::Io(error),
+        })?;
     socket.set_nodelay(true).map_err(DialError::Io)?;
     Ok(socket)
 }
 
-async fn finish(config: &Config, job: JobId, host: &str, socket: TcpStream, tls: bool) -> Result<Dialed, DialError> {
+async fn finish(
+    config: &Config,
+    job: JobId,
+    host: &str,
+    socket: TcpStream,
+    tls: bool,
+) -> Result<Dialed, DialError> {
     let sock = SockInfo {
         identifier: format!("{}-{}", job.0, descriptor(&socket)),
         local: plain(socket.local_addr().map_err(DialError::Io)?),
         peer: plain(socket.peer_addr().map_err(DialError::Io)?),
     };
     if !tls {
-        return Ok(Dialed { io: Box::new(socket), sock });
+        return Ok(Dialed {
+            io: Box::new(socket),
+            sock,
+        });
     }
-    let failed = |reason: String| DialError::Tls { host: host.to_owned(), reason };
-    let trust = Trust { ca_file: config.proxy.ca_file.clone(), insecure: config.proxy.insecure, keys: "proxy" };
+    let failed = |reason: String| DialError::Tls {
+        host: host.to_owned(),
+        reason,
+    };
+    let trust = Trust {
+        ca_file: config.proxy.ca_file.clone(),
+        insecure: config.proxy.insecure,
+        keys: "proxy",
+    };
     let mut tls = client_config(&trust).map_err(|error| failed(error.to_string()))?;
     // RTMPS has no protocol name, and HTTP servers take HTTP/1.1 without one.
     Arc::make_mut(&mut tls).alpn_protocols.clear();
     let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.to_string()))?;
-    let stream = TlsConnector::from(tls).connect(name, socket).await.map_err(|error| failed(error.to_string()))?;
-    Ok(Dialed { io: Box::new(stream), sock })
+    let stream = TlsConnector::from(tls)
+        .connect(name, socket)
+        .await
+        .map_err(|error| failed(explain(&error, &trust)))?;
+    Ok(Dialed {
+        io: Box::new(stream),
+        sock,
+    })
 }
 
 fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local()),
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local())
+        }
     }
 }
 

@@ -21,7 +21,11 @@ const MAX_SLICES: usize = 96;
 /// # Errors
 ///
 /// The connection's error, or [`io::ErrorKind::TimedOut`] when the peer takes nothing for `stall`.
-pub async fn write_batch<W: AsyncWrite + Unpin>(io: &mut W, batch: &Batch, stall: Duration) -> io::Result<u64> {
+pub async fn write_batch<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    batch: &Batch,
+    stall: Duration,
+) -> io::Result<u64> {
     let mut position = Position::default();
     let mut written = 0;
     while position.packet < batch.packets().len() {
@@ -59,7 +63,10 @@ pub async fn write_all<W: AsyncWrite + Unpin>(io: &mut W, bytes: &[u8], stall: D
 }
 
 fn stalled(stall: Duration) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("the peer took nothing for {stall:?}"))
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("the peer took nothing for {stall:?}"),
+    )
 }
 
 /// Where in a batch the unwritten rest begins.
@@ -121,8 +128,16 @@ mod tests {
         parts
             .iter()
             .map(|parts| {
-                let parts = parts.iter().map(|part| Bytes::from_static(part.as_bytes())).collect();
-                Arc::new(Packet { parts, key: true, config: false, dts: MediaTime::ZERO })
+                let parts = parts
+                    .iter()
+                    .map(|part| Bytes::from_static(part.as_bytes()))
+                    .collect();
+                Arc::new(Packet {
+                    parts,
+                    key: true,
+                    config: false,
+                    dts: MediaTime::ZERO,
+                })
             })
             .collect()
     }
@@ -138,7 +153,10 @@ mod tests {
             while position.packet < packets.len() {
                 let mut slices = [IoSlice::new(&[]); MAX_SLICES];
                 let used = position.fill(&packets, &mut slices);
-                let flat: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.iter().copied()).collect();
+                let flat: Vec<u8> = slices[..used]
+                    .iter()
+                    .flat_map(|slice| slice.iter().copied())
+                    .collect();
                 let count = flat.len().min(step);
                 if count == 0 {
                     position.advance(&packets, 0);

@@ -3,15 +3,17 @@
 use crate::app::App;
 use lifecycle::op::FfmpegSpec;
 use process::{Exit, Job, POLITE, command, log};
-use std::path::Path;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// Runs ffmpeg until it ends or is stopped; returns why it ended, for people and for the API.
 pub async fn run(app: &App, spec: &FfmpegSpec, stop: CancellationToken) -> String {
     let config = app.config();
     // An unknown key means the default template (api.md, section 3.6).
-    let template = config.ffmpeg.template(&spec.cmd_key).unwrap_or(&config.ffmpeg.cmd);
+    let template = config
+        .ffmpeg
+        .template(&spec.cmd_key)
+        .unwrap_or(&config.ffmpeg.cmd);
     let argv = match command::build(template, &config.ffmpeg.bin, &spec.src_url, &spec.dst_url) {
         Ok(argv) => argv,
         Err(error) => return error.to_string(),
@@ -20,25 +22,30 @@ pub async fn run(app: &App, spec: &FfmpegSpec, stop: CancellationToken) -> Strin
         max_bytes: config.ffmpeg.log_max_bytes,
         ..log::Policy::new(base)
     });
-    prepare(config.ffmpeg.log.as_deref());
     drop(config);
     if stop.is_cancelled() {
         return "stopped".to_owned();
     }
-    let child = match app.processes.start(Job { id: spec.key.clone(), argv, log }).await {
+    let child = match app
+        .processes
+        .start(Job {
+            id: spec.key.clone(),
+            argv,
+            log,
+        })
+        .await
+    {
         Ok(child) => child,
         Err(error) => {
             warn!(key = spec.key, %error, "ffmpeg could not be started");
             return error.to_string();
         }
     };
-    info!(key = spec.key, pid = child.pid(), "ffmpeg started");
     let exit = tokio::select! {
         biased;
         () = stop.cancelled() => child.stop(POLITE).await,
         exit = child.wait() => exit,
     };
-    info!(key = spec.key, %exit, ran_for = ?exit.ran_for, "ffmpeg ended");
     reason(&exit)
 }
 
@@ -52,12 +59,5 @@ fn reason(exit: &Exit) -> String {
     match exit.last_line() {
         "" => how,
         line => format!("{how}: {line}"),
-    }
-}
-
-/// The log's folder need not exist (ZLM makes it); without it the output is kept in memory only, and the supervisor says so.
-fn prepare(log: Option<&Path>) {
-    if let Some(folder) = log.and_then(Path::parent) {
-        let _ = std::fs::create_dir_all(folder);
     }
 }

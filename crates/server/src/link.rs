@@ -92,8 +92,21 @@ impl Link {
 
     fn ask(&self, session: SessionId, event: Event) -> Pending {
         let (sender, answer) = oneshot::channel();
-        let _ = self.0.send(Message::Request { event, session, answer: sender });
-        Pending { answer, guard: Guard { link: self.clone(), session, started: Instant::now(), bytes: 0, end: None } }
+        let _ = self.0.send(Message::Request {
+            event,
+            session,
+            answer: sender,
+        });
+        Pending {
+            answer,
+            guard: Guard {
+                link: self.clone(),
+                session,
+                started: Instant::now(),
+                bytes: 0,
+                end: None,
+            },
+        }
     }
 
     /// Hands in an operation and waits for its end.
@@ -142,13 +155,19 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let (clean, reason) = self.end.take().unwrap_or_else(|| (false, "the connection was lost".to_owned()));
+        let (clean, reason) = self
+            .end
+            .take()
+            .unwrap_or_else(|| (false, "the connection was lost".to_owned()));
         let end = SessionEnd {
             clean,
             bytes: self.bytes,
             duration: self.started.elapsed(),
             reason,
         };
-        self.link.raise(Event::SessionEnded { session: self.session, end });
+        self.link.raise(Event::SessionEnded {
+            session: self.session,
+            end,
+        });
     }
 }

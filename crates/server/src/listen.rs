@@ -54,15 +54,22 @@ pub struct Port {
 pub fn open(ip: IpAddr, port: u16, key: &str) -> anyhow::Result<TcpListener> {
     match bind(SocketAddr::new(ip, port)) {
         Ok(listener) => Ok(listener),
-        Err(error) if ip.is_ipv6() && ip.is_unspecified() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-            bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)).with_context(|| format!("cannot open port {port} ({key})"))
+        Err(error)
+            if ip.is_ipv6() && ip.is_unspecified() && error.raw_os_error() == Some(libc::EAFNOSUPPORT) =>
+        {
+            bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+                .with_context(|| format!("cannot open port {port} ({key})"))
         }
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let holder = holder(port).map_or_else(String::new, |holder| format!(" by {holder}"));
-            bail!("port {port} ({key}) is in use{holder}; stop that program, or set {key} to another port or to 0 (off)")
+            bail!(
+                "port {port} ({key}) is in use{holder}; stop that program, or set {key} to another port or to 0 (off)"
+            )
         }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            bail!("port {port} ({key}) may not be opened by this user; ports below 1024 need the capability CAP_NET_BIND_SERVICE")
+            bail!(
+                "port {port} ({key}) may not be opened by this user; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+            )
         }
         Err(error) => Err(error).with_context(|| format!("cannot open port {port} ({key}) on {ip}")),
     }
@@ -126,16 +133,37 @@ fn accept(app: &Arc<App>, port: &Port, socket: TcpStream, peer: SocketAddr, sess
         Service::Rtmp => SessionKind::Rtmp,
         Service::Http => SessionKind::Http,
     };
-    let registration = app.sessions.register(kind, peer, local, descriptor(&socket), &app.stop);
+    let registration = app
+        .sessions
+        .register(kind, peer, local, descriptor(&socket), &app.stop);
     let (app, service) = (app.clone(), port.service);
     match port.tls.clone() {
         None => {
-            sessions.spawn(session(app, service, Accepted { io: socket, registration, tls: false }));
+            sessions.spawn(session(
+                app,
+                service,
+                Accepted {
+                    io: socket,
+                    registration,
+                    tls: false,
+                },
+            ));
         }
         Some(acceptor) => {
             sessions.spawn(async move {
                 match timeout(TLS_TIMEOUT, acceptor.accept(socket)).await {
-                    Ok(Ok(io)) => session(app, service, Accepted { io, registration, tls: true }).await,
+                    Ok(Ok(io)) => {
+                        session(
+                            app,
+                            service,
+                            Accepted {
+                                io,
+                                registration,
+                                tls: true,
+                            },
+                        )
+                        .await
+                    }
                     Ok(Err(error)) => {
                         Counters::count(&app.counters.tls_errors);
                         debug!(%peer, %error, "TLS handshake failed");
@@ -176,8 +204,16 @@ fn holder(port: u16) -> Option<String> {
         .collect();
     let wanted: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
         let holds = descriptors
             .flatten()
             .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
@@ -197,7 +233,9 @@ fn listening_inodes(table: &str, port: u16) -> Vec<String> {
     let row = |line: &str| {
         let columns: Vec<&str> = line.split_whitespace().collect();
         let listens = columns.get(1)?.ends_with(&suffix) && *columns.get(3)? == "0A";
-        listens.then(|| columns.get(9).map(|inode| (*inode).to_owned())).flatten()
+        listens
+            .then(|| columns.get(9).map(|inode| (*inode).to_owned()))
+            .flatten()
     };
     table.lines().skip(1).filter_map(row).collect()
 }
@@ -210,8 +248,13 @@ mod tests {
     async fn a_port_in_use_is_reported_with_its_key_and_its_holder() {
         let first = open(Ipv4Addr::LOCALHOST.into(), 0, "rtmp.port").expect("any free port");
         let port = first.local_addr().expect("bound").port();
-        let error = open(Ipv4Addr::LOCALHOST.into(), port, "rtmp.port").expect_err("taken").to_string();
-        assert!(error.contains(&format!("port {port} (rtmp.port) is in use")), "{error}");
+        let error = open(Ipv4Addr::LOCALHOST.into(), port, "rtmp.port")
+            .expect_err("taken")
+            .to_string();
+        assert!(
+            error.contains(&format!("port {port} (rtmp.port) is in use")),
+            "{error}"
+        );
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
     }
 

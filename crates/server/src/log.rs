@@ -12,10 +12,15 @@ use tracing_subscriber::EnvFilter;
 /// The filter is not understood.
 pub fn init(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Text => builder
+            .with_ansi(stderr().is_terminal())
+            .with_target(false)
+            .init(),
     }
     Ok(())
 }

@@ -25,7 +25,14 @@ const WINDOW: Duration = Duration::from_secs(1);
 impl Meter {
     /// A meter at zero.
     pub fn new(now: Instant) -> Self {
-        Self { total: AtomicU64::new(0), window: Mutex::new(Window { since: now, total: 0, speed: 0 }) }
+        Self {
+            total: AtomicU64::new(0),
+            window: Mutex::new(Window {
+                since: now,
+                total: 0,
+                speed: 0,
+            }),
+        }
     }
 
     /// Counts bytes.
@@ -45,7 +52,11 @@ impl Meter {
         let passed = now.saturating_duration_since(window.since);
         if passed >= WINDOW {
             let speed = u128::from(total - window.total) * 1000 / passed.as_millis().max(1);
-            *window = Window { since: now, total, speed: u64::try_from(speed).unwrap_or(u64::MAX) };
+            *window = Window {
+                since: now,
+                total,
+                speed: u64::try_from(speed).unwrap_or(u64::MAX),
+            };
         }
         window.speed
     }
@@ -60,7 +71,11 @@ mod tests {
         let start = Instant::now();
         let meter = Meter::new(start);
         meter.add(5_000);
-        assert_eq!(meter.speed(start + Duration::from_millis(500)), 0, "too early to tell");
+        assert_eq!(
+            meter.speed(start + Duration::from_millis(500)),
+            0,
+            "too early to tell"
+        );
         assert_eq!(meter.speed(start + Duration::from_secs(2)), 2_500);
         assert_eq!(meter.speed(start + Duration::from_secs(4)), 0);
         assert_eq!(meter.total(), 5_000);

@@ -45,19 +45,31 @@ impl Counters {
     /// How busy each worker of the runtime was since the last look that is at least a second old, in percent.
     pub fn worker_loads(&self) -> Vec<u32> {
         let metrics = tokio::runtime::Handle::current().metrics();
-        let busy: Vec<Duration> = (0..metrics.num_workers()).map(|worker| metrics.worker_total_busy_duration(worker)).collect();
+        let busy: Vec<Duration> = (0..metrics.num_workers())
+            .map(|worker| metrics.worker_total_busy_duration(worker))
+            .collect();
         let now = Instant::now();
         let mut loads = self.loads.lock();
-        let passed = loads.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let passed = loads
+            .at
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         if loads.at.is_none() || loads.busy.len() != busy.len() {
-            *loads = Loads { at: Some(now), percent: vec![0; busy.len()], busy };
+            *loads = Loads {
+                at: Some(now),
+                percent: vec![0; busy.len()],
+                busy,
+            };
         } else if passed >= Duration::from_secs(1) {
             let share = |(now, before): (&Duration, &Duration)| {
                 let share = now.saturating_sub(*before).as_secs_f64() / passed.as_secs_f64() * 100.0;
                 share.clamp(0.0, 100.0) as u32
             };
             let percent = busy.iter().zip(&loads.busy).map(share).collect();
-            *loads = Loads { at: Some(now), busy, percent };
+            *loads = Loads {
+                at: Some(now),
+                busy,
+                percent,
+            };
         }
         loads.percent.clone()
     }
@@ -101,15 +113,60 @@ fn bytes(registry: &mut Registry, name: &str, help: &str, value: u64) {
 }
 
 fn engine(registry: &mut Registry, counts: &Counts) {
-    gauge(registry, "streams_fed", "Streams with an origin, starting ones included", counts.streams as u64);
-    gauge(registry, "streams_orphaned", "Streams kept for a lost publisher or source", counts.orphans as u64);
-    gauge(registry, "players_waiting", "Players that wait for a missing stream", counts.waiting as u64);
-    gauge(registry, "players", "Readers of all streams, pushers included", counts.playing as u64);
-    gauge(registry, "pulls", "Pulls, whatever their state", counts.pulls as u64);
-    gauge(registry, "ffmpeg_sources", "ffmpeg sources, whatever their state", counts.ffmpegs as u64);
-    gauge(registry, "pushers", "Pushers, whatever their state", counts.pushes as u64);
-    gauge(registry, "open_questions", "Hook questions without an answer yet", counts.open_questions as u64);
-    counter(registry, "refused_at_limit", "Requests refused because a bound was reached", counts.refused_at_limit);
+    gauge(
+        registry,
+        "streams_fed",
+        "Streams with an origin, starting ones included",
+        counts.streams as u64,
+    );
+    gauge(
+        registry,
+        "streams_orphaned",
+        "Streams kept for a lost publisher or source",
+        counts.orphans as u64,
+    );
+    gauge(
+        registry,
+        "players_waiting",
+        "Players that wait for a missing stream",
+        counts.waiting as u64,
+    );
+    gauge(
+        registry,
+        "players",
+        "Readers of all streams, pushers included",
+        counts.playing as u64,
+    );
+    gauge(
+        registry,
+        "pulls",
+        "Pulls, whatever their state",
+        counts.pulls as u64,
+    );
+    gauge(
+        registry,
+        "ffmpeg_sources",
+        "ffmpeg sources, whatever their state",
+        counts.ffmpegs as u64,
+    );
+    gauge(
+        registry,
+        "pushers",
+        "Pushers, whatever their state",
+        counts.pushes as u64,
+    );
+    gauge(
+        registry,
+        "open_questions",
+        "Hook questions without an answer yet",
+        counts.open_questions as u64,
+    );
+    counter(
+        registry,
+        "refused_at_limit",
+        "Requests refused because a bound was reached",
+        counts.refused_at_limit,
+    );
     counter(
         registry,
         "not_found_coalesced",
@@ -120,43 +177,117 @@ fn engine(registry: &mut Registry, counts: &Counts) {
 
 fn hub(registry: &mut Registry, totals: &hub::Totals, streams: usize) {
     gauge(registry, "streams", "Streams in the hub", streams as u64);
-    gauge(registry, "readers", "Readers attached to a container", totals.readers);
+    gauge(
+        registry,
+        "readers",
+        "Readers attached to a container",
+        totals.readers,
+    );
     gauge(registry, "muxers", "Containers being made", totals.muxers);
     counter(registry, "frames_in", "Frames published", totals.frames_in);
     bytes(registry, "media_in", "Payload published", totals.bytes_in);
-    counter(registry, "frames_dropped", "Frames of publishers that were not taken", totals.frames_dropped);
-    counter(registry, "reader_lags", "Times a reader fell off its ring and went on at a key packet", totals.lags);
-    counter(registry, "packets_lagged", "Packets that readers missed through that", totals.packets_lagged);
-    bytes(registry, "ring_evicted", "Bytes dropped from rings because of their bounds", totals.bytes_evicted);
+    counter(
+        registry,
+        "frames_dropped",
+        "Frames of publishers that were not taken",
+        totals.frames_dropped,
+    );
+    counter(
+        registry,
+        "reader_lags",
+        "Times a reader fell off its ring and went on at a key packet",
+        totals.lags,
+    );
+    counter(
+        registry,
+        "packets_lagged",
+        "Packets that readers missed through that",
+        totals.packets_lagged,
+    );
+    bytes(
+        registry,
+        "ring_evicted",
+        "Bytes dropped from rings because of their bounds",
+        totals.bytes_evicted,
+    );
 }
 
 fn server(registry: &mut Registry, app: &App) {
     let counters = &app.counters;
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    gauge(registry, "sessions", "Accepted connections", app.sessions.len() as u64);
-    gauge(registry, "ffmpeg_processes", "ffmpeg processes running", app.processes.running() as u64);
-    counter(registry, "connections_accepted", "Connections accepted", read(&counters.accepted));
-    counter(registry, "connections_refused", "Connections refused at general.max_sessions", read(&counters.refused));
-    counter(registry, "accept_errors", "Accepts that failed", read(&counters.accept_errors));
-    counter(registry, "tls_errors", "TLS handshakes of clients that failed", read(&counters.tls_errors));
-    counter(registry, "session_panics", "Sessions that ended in a panic: defects", read(&counters.panics));
-    gauge(registry, "uptime_seconds", "Seconds since the start", app.started.0.elapsed().as_secs());
+    gauge(
+        registry,
+        "sessions",
+        "Accepted connections",
+        app.sessions.len() as u64,
+    );
+    gauge(
+        registry,
+        "ffmpeg_processes",
+        "ffmpeg processes running",
+        app.processes.running() as u64,
+    );
+    counter(
+        registry,
+        "connections_accepted",
+        "Connections accepted",
+        read(&counters.accepted),
+    );
+    counter(
+        registry,
+        "connections_refused",
+        "Connections refused at general.max_sessions",
+        read(&counters.refused),
+    );
+    counter(
+        registry,
+        "accept_errors",
+        "Accepts that failed",
+        read(&counters.accept_errors),
+    );
+    counter(
+        registry,
+        "tls_errors",
+        "TLS handshakes of clients that failed",
+        read(&counters.tls_errors),
+    );
+    counter(
+        registry,
+        "session_panics",
+        "Sessions that ended in a panic: defects",
+        read(&counters.panics),
+    );
+    gauge(
+        registry,
+        "uptime_seconds",
+        "Seconds since the start",
+        app.started.0.elapsed().as_secs(),
+    );
 }
 
 /// Sources and pushers by state.
 async fn states(registry: &mut Registry, app: &App) {
     let family: Family<Vec<(String, String)>, Gauge> = Family::default();
     let add = |kind: &str, state: &str| {
-        family.get_or_create(&vec![("kind".to_owned(), kind.to_owned()), ("state".to_owned(), state.to_owned())]).inc();
+        family
+            .get_or_create(&vec![
+                ("kind".to_owned(), kind.to_owned()),
+                ("state".to_owned(), state.to_owned()),
+            ])
+            .inc();
     };
     if let Ok(OpReply::Pulls(pulls)) = app.link.operate(Op::ListPulls).await {
         pulls.iter().for_each(|pull| add("pull", pull.state.name()));
     }
     if let Ok(OpReply::Ffmpegs(sources)) = app.link.operate(Op::ListFfmpegs).await {
-        sources.iter().for_each(|source| add("ffmpeg", source.state.name()));
+        sources
+            .iter()
+            .for_each(|source| add("ffmpeg", source.state.name()));
     }
     if let Ok(OpReply::Pushes(pushers)) = app.link.operate(Op::ListPushes).await {
-        pushers.iter().for_each(|pusher| add("pusher", pusher.state.name()));
+        pushers
+            .iter()
+            .for_each(|pusher| add("pusher", pusher.state.name()));
     }
     registry.register("jobs", "Sources and pushers by state", family);
 }

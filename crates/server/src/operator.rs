@@ -36,7 +36,12 @@ impl Server for Operator {
         let now = Instant::now();
         let mut all = Vec::new();
         for stream in self.0.hub.streams() {
-            all.extend(self.0.registered(&stream).into_iter().map(|schema| stream.info(schema, now)));
+            all.extend(
+                self.0
+                    .registered(&stream)
+                    .into_iter()
+                    .map(|schema| stream.info(schema, now)),
+            );
         }
         all
     }
@@ -44,13 +49,18 @@ impl Server for Operator {
     fn media_one(&self, key: &StreamKey, schema: Option<Schema>) -> Option<MediaInfo> {
         let stream = self.0.hub.get(key)?;
         let registered = self.0.registered(&stream);
-        let schema = Schema::ALL.into_iter().find(|one| registered.contains(one) && schema.is_none_or(|only| only == *one))?;
+        let schema = Schema::ALL
+            .into_iter()
+            .find(|one| registered.contains(one) && schema.is_none_or(|only| only == *one))?;
         Some(stream.info(schema, Instant::now()))
     }
 
     fn players(&self, key: &StreamKey, schema: Schema) -> Option<Vec<SessionView>> {
         let stream = self.0.hub.get(key)?;
-        self.0.registered(&stream).contains(&schema).then(|| self.0.sessions.players(key, schema))
+        self.0
+            .registered(&stream)
+            .contains(&schema)
+            .then(|| self.0.sessions.players(key, schema))
     }
 
     fn sessions(&self) -> Vec<SessionView> {
@@ -93,7 +103,12 @@ impl Server for Operator {
                 loads.into_iter().enumerate().map(entry).collect()
             }
             Pool::Work => {
-                vec![WorkerLoad { name: "work poller 0".to_owned(), load: 0, delay_ms, fd_count: 0 }]
+                vec![WorkerLoad {
+                    name: "work poller 0".to_owned(),
+                    load: 0,
+                    delay_ms,
+                    fd_count: 0,
+                }]
             }
         }
     }
@@ -111,7 +126,11 @@ impl Server for Operator {
 impl App {
     /// The schemas a stream is registered in.
     pub fn registered(&self, stream: &hub::Stream) -> Vec<Schema> {
-        self.schemas.lock().get(&stream.incarnation()).cloned().unwrap_or_default()
+        self.schemas
+            .lock()
+            .get(&stream.incarnation())
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// ZLM's object counts, real where there is a counterpart.
@@ -119,7 +138,10 @@ impl App {
         let streams = self.hub.streams();
         let sources: usize = streams.iter().map(|stream| self.registered(stream).len()).sum();
         let ports = self.ports.get().copied().unwrap_or_default();
-        let listeners = [ports.rtmp, ports.rtmps, ports.http, ports.https].iter().filter(|port| **port != 0).count() as u64;
+        let listeners = [ports.rtmp, ports.rtmps, ports.http, ports.https]
+            .iter()
+            .filter(|port| **port != 0)
+            .count() as u64;
         let sessions = self.sessions.len() as u64;
         let clients = self.traffic.lock().len() as u64;
         Statistic {
@@ -148,7 +170,8 @@ fn is_this_machine(host: &str) -> bool {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok();
     }
-    std::fs::read_to_string("/proc/sys/kernel/hostname").is_ok_and(|name| name.trim().eq_ignore_ascii_case(host))
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .is_ok_and(|name| name.trim().eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]

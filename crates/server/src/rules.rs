@@ -24,7 +24,7 @@ pub fn settings(config: &Config) -> lifecycle::Settings {
     lifecycle::Settings {
         max_stream_wait: config.general.max_stream_wait,
         none_reader_delay: config.general.none_reader_delay,
-        none_reader_retry: config.hook.none_reader_retry,
+        none_reader_retry: config.hook.none_reader_retry(config.general.none_reader_delay),
         not_found_per_player: config.hook.not_found_per_player,
         reset_when_replay: config.general.reset_when_replay,
         duplicate_publish: match config.general.duplicate_publish {
@@ -56,10 +56,58 @@ pub fn ring_limits(config: &Config) -> RingLimits {
     }
 }
 
-/// What the rules make of a missing stream's name. `rtmp_port` is where our own ffmpeg processes publish.
-pub fn resolve(config: &Config, key: &StreamKey, rtmp_port: u16) -> Option<RuleSource> {
-    let rule = config.sources.iter().find_map(|rule| rule.resolve(key.app(), key.stream()))?;
-    Some(source(config, key.clone(), rule, rtmp_port))
+/// What the rules make of a missing stream's name. `rtmp_port` is where our own ffmpeg processes publish; `turn` grows with each
+/// request, so that origin servers take turns.
+pub fn resolve(
+    config: &Config,
+    key: &StreamKey,
+    params: &str,
+    rtmp_port: u16,
+    turn: usize,
+) -> Option<RuleSource> {
+    match config.source_for(key.app(), key.stream()) {
+        Some(rule) => Some(source(config, key.clone(), rule, rtmp_port)),
+        None => from_origins(config, key, params, turn),
+    }
+}
+
+/// The pull of an edge server (lifecycle.md, section 12): from `cluster.origin_url` in turn, with the viewer's parameters, so
+/// that the origin can judge its token. All who wait for the stream share it.
+fn from_origins(config: &Config, key: &StreamKey, params: &str, turn: usize) -> Option<RuleSource> {
+    let origins = &config.cluster.origin_urls;
+    let count = u32::try_from(origins.len()).ok().filter(|count| *count > 0)?;
+    let url = |template: &String| {
+        let filled = template
+            .replacen("%s", key.app(), 1)
+            .replacen("%s", key.stream(), 1);
+        let separator = if filled.contains('?') { '&' } else { '?' };
+        let more = if params.is_empty() {
+            String::new()
+        } else {
+            format!("&{params}")
+        };
+        format!("{filled}{separator}edge=1&vhost={}{more}", key.vhost())
+    };
+    let mut urls = origins
+        .iter()
+        .cycle()
+        .skip(turn % origins.len())
+        .take(origins.len())
+        .map(url);
+    Some(RuleSource::Pull(PullSpec {
+        key: key.clone(),
+        url: urls.next()?,
+        alternatives: urls.collect(),
+        options: config.protocol.defaults(),
+        retry_count: Some(config.cluster.retry_count),
+        force: false,
+        timeout: config.cluster.timeout / count,
+        client_options: Vec::new(),
+        rule: Some(RulePolicy {
+            on_demand: true,
+            close_after: config.general.none_reader_delay,
+        }),
+    }))
 }
 
 /// The sources that run without being asked for.
@@ -76,7 +124,10 @@ pub fn permanent(config: &Config, rtmp_port: u16) -> Vec<RuleSource> {
 
 fn source(config: &Config, key: StreamKey, rule: config::ResolvedSource, rtmp_port: u16) -> RuleSource {
     let close_after = rule.close_after.unwrap_or(config.general.none_reader_delay);
-    let policy = Some(RulePolicy { on_demand: rule.on_demand, close_after });
+    let policy = Some(RulePolicy {
+        on_demand: rule.on_demand,
+        close_after,
+    });
     let timeout = rule.timeout.unwrap_or(OPEN_TIMEOUT);
     match rule.via {
         Via::Pull => {
@@ -88,6 +139,7 @@ fn source(config: &Config, key: StreamKey, rule: config::ResolvedSource, rtmp_po
             RuleSource::Pull(PullSpec {
                 key,
                 url: rule.url,
+                alternatives: Vec::new(),
                 options: config.protocol.defaults(),
                 retry_count: rule.retry_count,
                 force: !rule.on_demand,
@@ -116,15 +168,42 @@ fn source(config: &Config, key: StreamKey, rule: config::ResolvedSource, rtmp_po
 /// The handle of an ffmpeg source (api.md, section 3.6).
 fn md5_hex(text: &str) -> String {
     use std::fmt::Write;
-    Md5::digest(text.as_bytes()).iter().fold(String::with_capacity(32), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}"); // Writing to a String cannot fail.
-        out
-    })
+    Md5::digest(text.as_bytes())
+        .iter()
+        .fold(String::with_capacity(32), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}"); // Writing to a String cannot fail.
+            out
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_question_about_an_unwatched_stream_waits_for_the_usual_delay() {
+        let settings = settings(&Config::default());
+        assert_eq!(settings.none_reader_retry, settings.none_reader_delay);
+        assert_eq!(settings.none_reader_delay, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn origins_take_turns_and_get_the_viewers_parameters() {
+        let changes = [(
+            "cluster.origin_url".to_owned(),
+            "rtmp://a/%s/%s;rtmp://b/%s/%s?k=v".to_owned(),
+        )];
+        let config = Config::default().set(&changes).config;
+        let key = StreamKey::on_default_vhost("live", "cam");
+        let urls = |turn| match resolve(&config, &key, "token=t", 0, turn) {
+            Some(RuleSource::Pull(spec)) => [vec![spec.url], spec.alternatives].concat(),
+            Some(RuleSource::Ffmpeg(_)) | None => Vec::new(),
+        };
+        let a = "rtmp://a/live/cam?edge=1&vhost=__defaultVhost__&token=t".to_owned();
+        let b = "rtmp://b/live/cam?k=v&edge=1&vhost=__defaultVhost__&token=t".to_owned();
+        assert_eq!(urls(0), [a.clone(), b.clone()]);
+        assert_eq!(urls(1), [b, a]);
+    }
 
     #[test]
     fn handles_of_ffmpeg_sources_are_md5_in_hexadecimal() {

@@ -43,7 +43,11 @@ pub struct Assembled {
 /// # Errors
 ///
 /// A port, the certificate or the process guard; the text says what to do.
-pub async fn assemble(loaded: Loaded, overrides: Vec<(String, String)>, free_ports: bool) -> anyhow::Result<Assembled> {
+pub async fn assemble(
+    loaded: Loaded,
+    overrides: Vec<(String, String)>,
+    free_ports: bool,
+) -> anyhow::Result<Assembled> {
     let store = ConfigStore::new(loaded, overrides)?;
     let config = store.config();
     let (link, inbox) = Link::new();
@@ -55,10 +59,18 @@ pub async fn assemble(loaded: Loaded, overrides: Vec<(String, String)>, free_por
     })?;
     let app = Arc::new(App::new(store, link, hooks, processes));
     // Told before the ports are open, as ZLM does (hooks.md, section 6).
-    let flat = config.flat().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let flat = config
+        .flat()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
     app.hooks.notify(&Event::ServerStarted { config: flat });
     let ports = open_ports(&app, free_ports)?;
-    Ok(Assembled { app, ports, inbox, notifications })
+    Ok(Assembled {
+        app,
+        ports,
+        inbox,
+        notifications,
+    })
 }
 
 fn open_ports(app: &App, free: bool) -> anyhow::Result<Vec<Port>> {
@@ -68,10 +80,34 @@ fn open_ports(app: &App, free: bool) -> anyhow::Result<Vec<Port>> {
     let mut ports = Vec::new();
     let mut open = Ports::default();
     let rows = [
-        (Service::Rtmp, config.rtmp.port, "rtmp.port", false, &mut open.rtmp),
-        (Service::Rtmp, config.rtmp.ssl_port, "rtmp.sslport", true, &mut open.rtmps),
-        (Service::Http, config.http.port, "http.port", false, &mut open.http),
-        (Service::Http, config.http.ssl_port, "http.sslport", true, &mut open.https),
+        (
+            Service::Rtmp,
+            config.rtmp.port,
+            "rtmp.port",
+            false,
+            &mut open.rtmp,
+        ),
+        (
+            Service::Rtmp,
+            config.rtmp.ssl_port,
+            "rtmp.sslport",
+            true,
+            &mut open.rtmps,
+        ),
+        (
+            Service::Http,
+            config.http.port,
+            "http.port",
+            false,
+            &mut open.http,
+        ),
+        (
+            Service::Http,
+            config.http.ssl_port,
+            "http.sslport",
+            true,
+            &mut open.https,
+        ),
     ];
     for (service, port, key, tls, bound) in rows {
         if port == 0 {
@@ -85,7 +121,11 @@ fn open_ports(app: &App, free: bool) -> anyhow::Result<Vec<Port>> {
         };
         let listener = listen::open(ip, if free { 0 } else { port }, key)?;
         *bound = local_port(&listener)?;
-        ports.push(Port { service, tls, listener });
+        ports.push(Port {
+            service,
+            tls,
+            listener,
+        });
     }
     if ports.is_empty() {
         bail!("no port is open: set at least one of rtmp.port, http.port, rtmp.sslport, http.sslport");
@@ -96,7 +136,10 @@ fn open_ports(app: &App, free: bool) -> anyhow::Result<Vec<Port>> {
 }
 
 fn local_port(listener: &TcpListener) -> anyhow::Result<u16> {
-    Ok(listener.local_addr().context("an open port has an address")?.port())
+    Ok(listener
+        .local_addr()
+        .context("an open port has an address")?
+        .port())
 }
 
 /// Runs the server of the command line until it is told to stop.
@@ -142,7 +185,12 @@ impl Signals {
 ///
 /// A part that must run has ended.
 pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result<()> {
-    let Assembled { app, ports, inbox, notifications } = assembled;
+    let Assembled {
+        app,
+        ports,
+        inbox,
+        notifications,
+    } = assembled;
     let stop = CancellationToken::new();
     let grace = app.config().general.grace;
     let mut services: JoinSet<&'static str> = JoinSet::new();
@@ -191,17 +239,29 @@ pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result
     }
     keepalive.abort();
     stop.cancel();
-    if broken.is_none() && timeout(grace + Duration::from_secs(1), &mut control).await.is_err() {
+    if broken.is_none()
+        && timeout(grace + Duration::from_secs(1), &mut control)
+            .await
+            .is_err()
+    {
         warn!("the control task did not end in time");
         control.abort();
     }
     app.stop.cancel();
-    if timeout(Duration::from_secs(1), async { while services.join_next().await.is_some() {} }).await.is_err() {
+    if timeout(Duration::from_secs(1), async {
+        while services.join_next().await.is_some() {}
+    })
+    .await
+    .is_err()
+    {
         services.shutdown().await;
     }
     app.processes.shutdown(POLITE).await;
+    // The end of the streams is told before the end of the server, unless the service is too slow for that.
+    let patience = LAST_WORDS.min(grace.max(Duration::from_secs(1))) / 2;
+    app.hooks.drain(Instant::now() + patience).await;
     app.hooks.notify(&Event::ServerExited);
-    let left = app.hooks.drain(Instant::now() + LAST_WORDS.min(grace.max(Duration::from_secs(1)))).await;
+    let left = app.hooks.drain(Instant::now() + patience).await;
     if left > 0 {
         warn!(left, "notifications that could not be delivered before the end");
     }
@@ -259,7 +319,13 @@ pub fn write_ready_file(path: &Path, app: &App) -> anyhow::Result<()> {
 
 fn greet(app: &App) {
     let ports = app.ports.get().copied().unwrap_or_default();
-    let shown = |port: u16| if port == 0 { "off".to_owned() } else { port.to_string() };
+    let shown = |port: u16| {
+        if port == 0 {
+            "off".to_owned()
+        } else {
+            port.to_string()
+        }
+    };
     info!(
         rtmp = shown(ports.rtmp),
         rtmps = shown(ports.rtmps),

@@ -49,11 +49,25 @@ impl Sessions {
         parent: &CancellationToken,
     ) -> Registration {
         let id = SessionId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
-        let sock = SockInfo { identifier: format!("{id}-{descriptor}"), local: plain(local), peer: plain(peer) };
+        let sock = SockInfo {
+            identifier: format!("{id}-{descriptor}"),
+            local: plain(local),
+            peer: plain(peer),
+        };
         let stop = parent.child_token();
-        let entry = Entry { sock: sock.clone(), kind, stop: stop.clone(), playing: None };
+        let entry = Entry {
+            sock: sock.clone(),
+            kind,
+            stop: stop.clone(),
+            playing: None,
+        };
         self.entries.lock().insert(id, entry);
-        Registration { sessions: self.clone(), id, sock, stop }
+        Registration {
+            sessions: self.clone(),
+            id,
+            sock,
+            stop,
+        }
     }
 
     /// Cuts a connection; `false` if there is none of this number.
@@ -64,14 +78,27 @@ impl Sessions {
 
     /// All connections.
     pub fn views(&self) -> Vec<SessionView> {
-        self.entries.lock().iter().map(|(id, entry)| entry.view(*id)).collect()
+        self.entries
+            .lock()
+            .iter()
+            .map(|(id, entry)| entry.view(*id))
+            .collect()
     }
 
     /// The connections that play one schema of a stream.
     pub fn players(&self, key: &StreamKey, schema: Schema) -> Vec<SessionView> {
         let entries = self.entries.lock();
-        let plays = |entry: &&Entry| entry.playing.as_ref().is_some_and(|playing| playing.0 == *key && playing.1 == schema);
-        entries.iter().filter(|(_, entry)| plays(entry)).map(|(id, entry)| entry.view(*id)).collect()
+        let plays = |entry: &&Entry| {
+            entry
+                .playing
+                .as_ref()
+                .is_some_and(|playing| playing.0 == *key && playing.1 == schema)
+        };
+        entries
+            .iter()
+            .filter(|(_, entry)| plays(entry))
+            .map(|(id, entry)| entry.view(*id))
+            .collect()
     }
 
     /// The socket of a connection.
@@ -87,7 +114,12 @@ impl Sessions {
 
 impl Entry {
     fn view(&self, session: SessionId) -> SessionView {
-        SessionView { session, sock: self.sock.clone(), kind: self.kind, transport: Transport::Tcp }
+        SessionView {
+            session,
+            sock: self.sock.clone(),
+            kind: self.kind,
+            transport: Transport::Tcp,
+        }
     }
 }
 
@@ -109,7 +141,9 @@ impl Drop for Registration {
 /// IPv4 addresses in dotted form, also on a dual-stack socket (api.md, section 2.3).
 pub fn plain(address: SocketAddr) -> SocketAddr {
     match address.ip() {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, |v4| SocketAddr::new(IpAddr::V4(v4), address.port())),
+        IpAddr::V6(v6) => v6
+            .to_ipv4_mapped()
+            .map_or(address, |v4| SocketAddr::new(IpAddr::V4(v4), address.port())),
         IpAddr::V4(_) => address,
     }
 }

@@ -26,9 +26,19 @@ pub struct ConfigStore {
     certificate: Option<Certificate>,
 }
 
+/// A configuration that took the place of another.
+struct Replaced {
+    old: Arc<Config>,
+    new: Arc<Config>,
+}
+
 /// Random letters and digits from the system's source.
 pub fn random_text(length: usize) -> String {
-    rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
+    rand::rng()
+        .sample_iter(Alphanumeric)
+        .take(length)
+        .map(char::from)
+        .collect()
 }
 
 /// Loads the configuration. A file that does not exist is created with all defaults, as ZLM does.
@@ -37,7 +47,10 @@ pub fn random_text(length: usize) -> String {
 ///
 /// Everything that is wrong with it, for people.
 pub fn load(path: Option<&Path>, overrides: &[(String, String)]) -> Result<Loaded, Errors> {
-    let env = || std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let env = || {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    };
     match config::load(path, env(), overrides, &mut random_text) {
         Err(errors) if errors.is_missing_file() => {
             let Some(path) = path else { return Err(errors) };
@@ -55,7 +68,12 @@ impl ConfigStore {
     ///
     /// The certificate cannot be used.
     pub fn new(loaded: Loaded, overrides: Vec<(String, String)>) -> anyhow::Result<Self> {
-        let Loaded { config, path, secret_replaced, .. } = loaded;
+        let Loaded {
+            config,
+            path,
+            secret_replaced,
+            ..
+        } = loaded;
         if secret_replaced {
             announce_secret(&config, path.as_deref());
         }
@@ -64,7 +82,13 @@ impl ConfigStore {
             _ => None,
         };
         let seen = Mutex::new(path.as_deref().and_then(changed));
-        Ok(Self { current: ArcSwap::from_pointee(config), path, overrides, seen, certificate })
+        Ok(Self {
+            current: ArcSwap::from_pointee(config),
+            path,
+            overrides,
+            seen,
+            certificate,
+        })
     }
 
     /// The configuration in force.
@@ -86,28 +110,34 @@ impl ConfigStore {
     }
 
     /// Reads the file again. What is wrong leaves the old configuration in force.
-    fn reload(&self) -> Result<(Arc<Config>, Arc<Config>), Errors> {
+    fn reload(&self) -> Result<Replaced, Errors> {
         let mut seen = self.seen.lock();
         if let Some(path) = &self.path {
             *seen = changed(path);
         }
-        let loaded = load(self.path.as_deref(), &self.overrides)?;
-        for warning in &loaded.warnings {
+        let Loaded {
+            mut config, warnings, ..
+        } = load(self.path.as_deref(), &self.overrides)?;
+        for warning in &warnings {
             warn!("{warning}");
         }
         let old = self.config();
-        // Without a file the secret and the id that were made up at the start stay.
-        let new = if self.path.is_some() { Arc::new(loaded.config) } else { old.clone() };
+        // What the file does not say was made up at the start and is known to clients by now.
+        config.keep_made_up(&old);
+        let new = Arc::new(config);
         self.current.store(new.clone());
-        Ok((old, new))
+        Ok(Replaced { old, new })
     }
 
     /// Applies changes of the API and writes the file.
-    fn change(&self, changes: &[(String, String)]) -> (SetResult, Option<(Arc<Config>, Arc<Config>)>) {
+    fn change(&self, changes: &[(String, String)]) -> (SetResult, Option<Replaced>) {
         let mut seen = self.seen.lock();
         let old = self.config();
         let outcome = old.set(changes);
-        let result = SetResult { changed: outcome.changed, rejected: outcome.rejected };
+        let result = SetResult {
+            changed: outcome.changed,
+            rejected: outcome.rejected,
+        };
         if outcome.changed == 0 {
             return (result, None);
         }
@@ -119,7 +149,7 @@ impl ConfigStore {
             }
         }
         self.current.store(new.clone());
-        (result, Some((old, new)))
+        (result, Some(Replaced { old, new }))
     }
 }
 
@@ -127,7 +157,7 @@ impl App {
     /// Reads the configuration file and the certificate again.
     pub fn reload(&self) {
         match self.store.reload() {
-            Ok((old, new)) => self.config_replaced(&old, &new),
+            Ok(replaced) => self.config_replaced(&replaced),
             Err(errors) => error!("the configuration was not reloaded; the old one stays in force\n{errors}"),
         }
         self.refresh_certificate();
@@ -136,8 +166,8 @@ impl App {
     /// `setServerConfig`.
     pub async fn change_config(&self, changes: &[(String, String)]) -> SetResult {
         let (result, replaced) = self.store.change(changes);
-        if let Some((old, new)) = replaced {
-            self.config_replaced(&old, &new);
+        if let Some(replaced) = replaced {
+            self.config_replaced(&replaced);
         }
         result
     }
@@ -145,15 +175,17 @@ impl App {
     /// Reads the certificate again if its files have changed.
     pub fn refresh_certificate(&self) {
         let config = self.config();
-        if let (Some(current), Some(certificate), Some(key)) =
-            (self.store.certificate(), &config.http.cert_file, &config.http.key_file)
-        {
+        if let (Some(current), Some(certificate), Some(key)) = (
+            self.store.certificate(),
+            &config.http.cert_file,
+            &config.http.key_file,
+        ) {
             current.refresh(certificate, key);
         }
     }
 
     /// Tells everyone who holds something made from the configuration.
-    fn config_replaced(&self, old: &Config, new: &Config) {
+    fn config_replaced(&self, Replaced { old, new }: &Replaced) {
         let changed = Config::diff(old, new);
         if changed.is_empty() {
             return;
@@ -167,7 +199,8 @@ impl App {
             }
         }
         self.hooks.apply(hooks::Settings::from_config(new));
-        self.processes.set_max_processes(new.ffmpeg.max_processes as usize);
+        self.processes
+            .set_max_processes(new.ffmpeg.max_processes as usize);
         self.link.config_changed();
     }
 }
@@ -185,6 +218,8 @@ fn announce_secret(config: &Config, path: Option<&Path>) {
             error!(error = %anyhow!(error), "the made-up API secret could not be written to {}", path.display());
             eprintln!("API secret (made up for this run): {secret}");
         }
-        None => eprintln!("API secret (made up for this run, since there is no configuration file): {secret}"),
+        None => {
+            eprintln!("API secret (made up for this run, since there is no configuration file): {secret}")
+        }
     }
 }

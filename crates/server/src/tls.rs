@@ -50,7 +50,10 @@ impl Certificate {
     pub fn load(certificate: &Path, key: &Path) -> anyhow::Result<Self> {
         let files = Files::stat(certificate, key);
         let current = read(certificate, key)?;
-        Ok(Self { files: ArcSwap::from_pointee(files), current: Arc::new(Current(ArcSwap::from_pointee(current))) })
+        Ok(Self {
+            files: ArcSwap::from_pointee(files),
+            current: Arc::new(Current(ArcSwap::from_pointee(current))),
+        })
     }
 
     /// Accepts TLS connections with the certificate that is in force at the time of each.
@@ -80,7 +83,10 @@ impl Certificate {
                 self.current.0.store(Arc::new(new));
                 info!(file = %certificate.display(), "the TLS certificate was reloaded");
             }
-            Err(error) => error!(error = format!("{error:#}"), "the new TLS certificate is not used; the old one stays"),
+            Err(error) => error!(
+                error = format!("{error:#}"),
+                "the new TLS certificate is not used; the old one stays"
+            ),
         }
     }
 }
@@ -88,7 +94,11 @@ impl Certificate {
 impl Files {
     fn stat(certificate: &Path, key: &Path) -> Self {
         let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
-        Self { certificate: certificate.to_owned(), key: key.to_owned(), changed: [changed(certificate), changed(key)] }
+        Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            changed: [changed(certificate), changed(key)],
+        }
     }
 }
 
@@ -98,11 +108,24 @@ fn read(certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
         .and_then(|certificates| certificates.take(MAX_CHAIN + 1).collect::<Result<Vec<_>, _>>())
         .map_err(|error| anyhow::anyhow!("{error:?}"))
         .with_context(|| named("http.cert_file", certificate))?;
-    ensure!(!chain.is_empty(), "{} holds no certificate", named("http.cert_file", certificate));
-    ensure!(chain.len() <= MAX_CHAIN, "{} holds more than {MAX_CHAIN} certificates", named("http.cert_file", certificate));
+    ensure!(
+        !chain.is_empty(),
+        "{} holds no certificate",
+        named("http.cert_file", certificate)
+    );
+    ensure!(
+        chain.len() <= MAX_CHAIN,
+        "{} holds more than {MAX_CHAIN} certificates",
+        named("http.cert_file", certificate)
+    );
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| anyhow::anyhow!("{error:?}"))
         .with_context(|| named("http.key_file", key))?;
-    CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider())
-        .with_context(|| format!("{} does not belong to {}", named("http.key_file", key), named("http.cert_file", certificate)))
+    CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()).with_context(|| {
+        format!(
+            "{} does not belong to {}",
+            named("http.key_file", key),
+            named("http.cert_file", certificate)
+        )
+    })
 }

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::metrics;
+use api::PeerInfo;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -22,8 +23,15 @@ async fn rest(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
         Method::HEAD => Response::new(Body::empty()),
         Method::GET => match request.uri().path() {
             "/metrics" if app.config().metrics.enable => {
+                let peer = request.extensions().get::<PeerInfo>().map(|peer| peer.peer.ip());
+                if !peer.is_some_and(|ip| app.config().http.allow_ip_range.contains(ip)) {
+                    return status(StatusCode::UNAUTHORIZED);
+                }
                 let text = metrics::text(&app).await;
-                typed("application/openmetrics-text; version=1.0.0; charset=utf-8", text.into())
+                typed(
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                    text.into(),
+                )
             }
             path => match app.page(path) {
                 Some(page) => typed(page.content_type, Body::from(page.body)),
@@ -32,7 +40,11 @@ async fn rest(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
         },
         Method::OPTIONS => {
             let mut response = Response::new(Body::empty());
-            api::preflight(request.headers(), app.config().http.allow_cross_domains, response.headers_mut());
+            api::preflight(
+                request.headers(),
+                app.config().http.allow_cross_domains,
+                response.headers_mut(),
+            );
             response
         }
         Method::POST | Method::PUT | Method::DELETE => status(StatusCode::NOT_FOUND),
@@ -48,6 +60,8 @@ fn status(status: StatusCode) -> Response<Body> {
 
 fn typed(kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

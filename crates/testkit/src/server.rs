@@ -383,9 +383,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_started_server_tells_its_ports_and_stops_when_asked() {
-        // Called as: -c FILE --ready-file FILE ARGUMENTS
+        // Called as: -c FILE --ready-file FILE --free-ports ARGUMENTS
         let (_folder, path) = stand_in(
-            "trap 'echo bye; exit 7' TERM\ncat \"$2\"; echo \"extra $5 $GREETING\" >&2\n\
+            "trap 'echo bye; exit 7' TERM\ncat \"$2\"; echo \"extra $6 $GREETING\" >&2\n\
              echo '{\"rtmp\": 1935, \"http\": 8080, \"https\": 0, \"api_secret\": \"s\"}' >\"$4\"\n\
              while :; do sleep 0.01; done",
         );

@@ -96,12 +96,11 @@ impl Scene {
             seconds % 60
         );
         self.text(canvas, self.clock, &clock, TEXT);
-        self.text(
-            canvas,
-            self.counter,
-            &format!("UTC FRAME {:06}", n % 1_000_000),
-            DIM_TEXT,
-        );
+        let mut counter = format!("UTC FRAME {:06}", n % 1_000_000);
+        if counter.len() * font::ADVANCE > self.width {
+            counter = counter.replace("RAME", "");
+        }
+        self.text(canvas, self.counter, &counter, DIM_TEXT);
         canvas.fill(0, self.lane, canvas.columns * 4, BALL_SIZE, LANE);
         self.ball(canvas, n);
     }

@@ -53,6 +53,7 @@ pub async fn add(call: Call) -> Answer {
         key: call.key(),
         options: options(&call, &url),
         url,
+        alternatives: Vec::new(),
         retry_count: super::retry_count(&call),
         force: call.args.flag("force"),
         timeout: super::timeout_sec(&call),

@@ -713,6 +713,7 @@ pub fn pull(key: StreamKey, url: &str, state: JobState) -> PullView {
     let spec = PullSpec {
         key,
         url: url.to_owned(),
+        alternatives: Vec::new(),
         options: ProtocolOptions::default(),
         retry_count: None,
         force: false,

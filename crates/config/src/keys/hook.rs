@@ -318,7 +318,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 65_536,
             place: Some(|c| &mut c.hook.max_inflight),
         },
-        "Most hook calls that wait for an answer at the same time.",
+        "Most questions to one receiver that wait for an answer at the same time. Notices have a bound of their own.",
     ),
     Key::own(
         "hook.queue_len",
@@ -329,7 +329,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 1_000_000,
             place: Some(|c| &mut c.hook.queue_len),
         },
-        "Most hook calls that wait for their turn. Beyond it a question counts as failed and a notice is dropped; both are counted.",
+        "Most questions to one receiver that wait for their turn. Beyond it a question counts as failed, which is counted. Notices have a bound of their own: 10,000 or 64 MiB.",
     ),
 ];
 

@@ -62,14 +62,14 @@ pub(super) const KEYS: &[Key] = &[
         "",
         Hot,
         Kind::OptionalPath(Some(|c| &mut c.http.cert_file)),
-        "Certificate chain for HTTPS, WSS and RTMPS: a PEM file, the server's own certificate first. Empty: the TLS ports stay closed. The files are read again on reload.",
+        "Certificate chain for HTTPS, WSS and RTMPS: a PEM file, the server's own certificate first. Empty: the TLS ports, `http.sslport` and `rtmp.sslport`, stay closed. The files are read again on reload.",
     ),
     Key::own(
         "http.key_file",
         "",
         Hot,
         Kind::OptionalPath(Some(|c| &mut c.http.key_file)),
-        "Private key of `http.cert_file`: a PEM file (PKCS#8, PKCS#1 or SEC1). It may be the same file.",
+        "Private key of `http.cert_file`: a PEM file (PKCS#8, PKCS#1 or SEC1); it may be the same file. Needed together with `http.cert_file`; without the two, `http.sslport` and `rtmp.sslport` stay closed.",
     ),
     Key::zlm(
         "http.allow_ip_range",

@@ -1,7 +1,7 @@
 //! `[[source]]` rules: where a stream comes from, without any hook service.
 //!
 //! A rule maps a pattern of `app/stream` to a URL. What a viewer typed can get into the URL through captures, so everything
-//! that could change the meaning of the URL is encoded or refused, see [`template`].
+//! that could change the meaning of the URL is encoded or refused, see the module `template`.
 
 mod pattern;
 mod read;

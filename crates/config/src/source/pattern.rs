@@ -69,17 +69,16 @@ impl Pattern {
 
     /// The number of the group `name`, which can be a number itself.
     pub fn group(&self, name: &str) -> Option<usize> {
-        let number = match (&self.matcher, name.parse::<usize>()) {
-            (_, Ok(0)) => return Some(0),
-            (Matcher::Literal(_), _) => return None,
+        match (&self.matcher, name.parse::<usize>()) {
+            (_, Ok(0)) => Some(0),
+            (Matcher::Literal(_), _) => None,
             (Matcher::Expression(expression), Ok(number)) => {
                 (number < expression.captures_len()).then_some(number)
             }
             (Matcher::Expression(expression), Err(_)) => {
                 expression.capture_names().position(|group| group == Some(name))
             }
-        };
-        number
+        }
     }
 
     /// The text of all groups, the whole name first, if the whole name matches. A group that took no part is empty.

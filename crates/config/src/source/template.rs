@@ -17,7 +17,7 @@ const MAX_URL: usize = 4096;
 const PULLED: [&str; 4] = ["rtmp", "rtmps", "http", "https"];
 
 /// A URL with captures.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Template {
     written: String,
     pub via: Via,
@@ -35,6 +35,17 @@ enum Part {
     Text(String),
     /// The number of a group.
     Capture(usize),
+}
+
+/// Credentials can stand in the URL, so they are hidden.
+impl std::fmt::Debug for Template {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "Template({})",
+            crate::secret::mask_credentials(&self.written)
+        )
+    }
 }
 
 impl Template {

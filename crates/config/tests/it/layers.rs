@@ -170,6 +170,51 @@ fn a_usable_secret_stays_and_any_other_is_replaced() {
 }
 
 #[test]
+fn a_variable_without_a_usable_secret_does_not_hide_the_one_of_the_file() {
+    for value in ["", " ", config::PUBLISHED_SECRET] {
+        let env = [("TIDEGATE_API__SECRET", value)];
+        let loaded = load("[api]\nsecret=mine\n", &env, &[]).unwrap();
+        assert!(!loaded.secret_replaced, "{value:?}");
+        assert_eq!(loaded.config.api.secret.expose(), "mine");
+        assert!(load("", &env, &[]).unwrap().secret_replaced, "{value:?}");
+    }
+    let loaded = load("[api]\nsecret=mine\n", &[("TIDEGATE_API__SECRET", "theirs")], &[]).unwrap();
+    assert_eq!(loaded.config.api.secret.expose(), "theirs");
+}
+
+#[test]
+fn a_reload_keeps_what_was_made_up_at_the_start_and_follows_the_file() {
+    let old = ini("").unwrap().config;
+    let mut other = ('k'..='z').map(String::from);
+    let mut again = |text| {
+        let mut random = |len| other.next().unwrap().repeat(len);
+        let loaded = config::load::parse(text, Format::Ini, "config.ini", [], &[], &mut random);
+        let mut new = loaded.unwrap().config;
+        new.keep_made_up(&old);
+        new
+    };
+    let new = again("");
+    assert_eq!(Config::diff(&old, &new), []);
+    assert_eq!(new.general.media_server_id, old.general.media_server_id);
+    assert_eq!(new.api.secret, old.api.secret);
+
+    let new = again("[api]\nsecret=mine\n[general]\nmediaServerId=me\n");
+    assert_eq!(new.api.secret.expose(), "mine");
+    assert_eq!(new.general.media_server_id, "me");
+}
+
+#[test]
+fn tls_ports_that_stay_closed_are_in_nobodys_way() {
+    let ports = "[http]\nport=19350\n";
+    assert!(ini(ports).is_ok());
+    let errors = ini(&format!("{ports}cert_file=/c\nkey_file=/k\n")).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "http.port (config.ini:2) and rtmp.sslport (built-in) both name TCP port 19350"
+    );
+}
+
+#[test]
 fn toml_says_the_same_as_ini() {
     let text = "[http]\nport = 81\nallow_ip_range = [\"::1\", \"10.0.0.0-10.0.0.9\"]\n[hook]\nenable = true\nretry_delay = 1.5\nretry = \"2\"\n[protocol]\nadd_mute_audio = false\n[transcode]\nsuffix = \"hd\"\n";
     let same = "[http]\nport=81\nallow_ip_range=::1,10.0.0.0-10.0.0.9\n[hook]\nenable=1\nretry_delay=1.5\nretry=2\n[protocol]\nadd_mute_audio=0\n[transcode]\nsuffix=hd\n";

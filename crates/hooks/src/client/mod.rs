@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tls::Trust;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 /// Most idle connections kept per receiver.
 pub const MAX_IDLE: usize = 32;
@@ -168,8 +168,12 @@ impl Client {
         }
     }
 
-    /// Waits for the right to make a call.
-    pub(crate) async fn admit<'a>(&'a self, slot: &'a Slot) -> Result<Permit<'a>, Failure> {
+    /// Waits for the right to make a call, no longer than until `deadline`.
+    pub(crate) async fn admit<'a>(
+        &'a self,
+        slot: &'a Slot,
+        deadline: Option<Instant>,
+    ) -> Result<Permit<'a>, Failure> {
         let receiver = &slot.receiver;
         let Limits {
             in_flight,
@@ -184,11 +188,13 @@ impl Client {
                         "{in_flight} calls under way and {queue} waiting, which is the limit"
                     ))
                 })?;
-                match timeout(wait, receiver.permits.acquire()).await {
+                let patience = Instant::now() + wait;
+                let patience = deadline.map_or(patience, |deadline| deadline.min(patience));
+                match timeout_at(patience, receiver.permits.acquire()).await {
                     Ok(Ok(permit)) => permit,
                     // The semaphore is never closed, so this is the time-out.
                     Ok(Err(_)) | Err(_) => {
-                        let detail = format!("{in_flight} calls under way, and none ended within {wait:?}");
+                        let detail = format!("{in_flight} calls under way, and none ended in time");
                         return Err(Failure::overload(detail));
                     }
                 }

@@ -70,7 +70,8 @@ pub enum SetupError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
-/// Builds the configuration for all servers under one trust. Reads files, so it is done once per change of the settings, at the first use.
+/// Builds the configuration for all servers under one trust. Reads files, so hooks do it once per change of the settings, at the
+/// first use.
 pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, SetupError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = if trust.insecure {

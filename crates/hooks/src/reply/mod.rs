@@ -168,6 +168,7 @@ fn kind(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::MAX_TEXT;
 
     fn answer(text: &str) -> Answer {
         judge(200, text.as_bytes()).unwrap_or_else(|failure| panic!("{text}: {failure:?}"))
@@ -249,6 +250,20 @@ mod tests {
             r#"{"code":1,"code":0}"#,
         ] {
             check(200, body, Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_receiver_cannot_make_the_text_long() {
+        for body in [
+            format!("{{\"code\":1,\"msg\":\"{}\"}}", "你".repeat(20_000)),
+            format!("{{\"code\":\"{}\"}}", "\u{1}".repeat(60_000)),
+        ] {
+            let failure = judge(200, body.as_bytes()).unwrap_err();
+            for text in [&failure.text, &failure.detail] {
+                assert!(text.len() <= MAX_TEXT, "{}", text.len());
+            }
+            assert!(failure.text.len() > MAX_TEXT - 4, "cut at the limit");
         }
     }
 

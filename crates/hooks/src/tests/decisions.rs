@@ -570,6 +570,38 @@ async fn calls_at_once_are_bounded_and_the_rest_waits_for_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn waiting_for_a_turn_counts_against_the_deadline() {
+    let receiver = Receiver::new(|_| Reply::Hang);
+    let settings = Settings {
+        max_in_flight: 1,
+        ..matrix_settings()
+    };
+    let hooks = hooks(settings, &receiver);
+    let asked = play();
+    let limit = Duration::from_millis(300);
+    let (_, second) = tokio::join!(hooks.ask(&asked, None), hooks.ask(&asked, Some(limit)));
+    assert_eq!(
+        (second.class(), second.took, second.attempts),
+        (Some(Class::Overload), limit, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_larger_than_the_buffers_arrives_whole() {
+    let receiver = Receiver::new(|_| yes());
+    let mut access = access("cam1");
+    access.params = "x".repeat(200_000);
+    let got = hooks(matrix_settings(), &receiver)
+        .ask(&Ask::Play { access }, None)
+        .await;
+    assert_row("large", &got, Ok(()), 0, 1);
+    assert_eq!(
+        receiver.received()[0].body["params"].as_str().map(str::len),
+        Some(200_000)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn three_hundred_players_at_once_are_all_answered() {
     let receiver = Receiver::new(|_| yes());
     let hooks = hooks(matrix_settings(), &receiver);

@@ -1,6 +1,6 @@
 //! Over loopback: what only sockets and TLS can show.
 
-use super::script::{Receiver, play, settings, yes};
+use super::script::{Receiver, Reply, play, response, settings, yes};
 use crate::failure::Class;
 use crate::{Answered, Hook, Hooks, Settings};
 use lifecycle::Outcome;
@@ -71,6 +71,76 @@ async fn two_calls_over_tcp_share_a_connection() {
         receiver.received()[0].header("host"),
         Some(address.to_string().as_str())
     );
+}
+
+/// The rows of the failure matrix (hooks.md, section 3) once more, where the bytes go through sockets. The times of the rows are
+/// checked with a paused clock, see `decisions`.
+#[tokio::test]
+async fn the_failure_matrix_holds_over_tcp() {
+    let raw = |text: &str| Reply::Send(text.as_bytes().to_vec());
+    let close = |text: &str| Reply::Close(text.as_bytes().to_vec());
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"code\":0}";
+    let rows = [
+        (yes(), Ok(()), 1),
+        (
+            raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n{\"code\":0}\r\n0\r\n\r\n"),
+            Ok(()),
+            1,
+        ),
+        (close("HTTP/1.1 200 OK\r\n\r\n{\"code\":0,} x"), Ok(()), 1),
+        (Reply::Hang, Err("[network err]:2(timeout)"), 2),
+        (raw("HTTP/1.1 200 OK\r\n"), Err("[network err]:2(timeout)"), 2),
+        (raw(half), Err("[network err]:2(timeout)"), 2),
+        (close(""), Err("[network err]:1(end of file)"), 2),
+        (close(half), Err("[network err]:1(end of file)"), 2),
+        (response(500, ""), Err("[bad http status code]:500"), 2),
+        (response(204, ""), Err("[bad http status code]:204"), 2),
+        (
+            raw("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"),
+            Err("[bad http status code]:302"),
+            2,
+        ),
+        (response(200, ""), Err("[parse json failed]:empty"), 2),
+        (
+            response(200, "[]"),
+            Err("[parse json failed]:not an object but an array"),
+            2,
+        ),
+        (response(200, "{}"), Err("[json code]:code not int:null"), 2),
+        (
+            response(200, r#"{"code":-1,"msg":"no"}"#),
+            Err("[auth failed]: code:-1 msg:\"no\""),
+            1,
+        ),
+    ];
+    let asked = rows.map(|(reply, expected, attempts)| async move {
+        let name = format!("{reply:?}");
+        // Only the silent rows run into it; the others must not, however busy the machine is.
+        let timeout = match expected {
+            Err("[network err]:2(timeout)") => Duration::from_millis(20),
+            Ok(()) | Err(_) => Duration::from_secs(60),
+        };
+        let receiver = Receiver::new(move |_| reply.clone());
+        let address = listen(&receiver, None).await;
+        let got = ask(Settings {
+            timeout,
+            retry: 1,
+            retry_delay: Duration::from_millis(1),
+            ..settings_for(&format!("http://{address}/hook"))
+        })
+        .await;
+        let expected = Outcome::Play(expected.map_err(str::to_owned));
+        assert_eq!((&got.outcome, got.attempts), (&expected, attempts), "{name}");
+        let received = receiver.received();
+        assert_eq!(received.len(), attempts as usize, "{name}");
+        assert!(
+            received
+                .iter()
+                .all(|request| request.line == "POST /hook HTTP/1.1"),
+            "{name}: no redirect is followed"
+        );
+    });
+    futures_util::future::join_all(asked).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,12 @@ pub(super) struct Ffmpeg {
 
 impl Ffmpeg {
     pub fn view(&self) -> FfmpegView {
-        FfmpegView { spec: self.spec.clone(), state: self.state.clone(), restarts: self.restarts, job: self.job }
+        FfmpegView {
+            spec: self.spec.clone(),
+            state: self.state.clone(),
+            restarts: self.restarts,
+            job: self.job,
+        }
     }
 
     fn on_demand(&self) -> bool {
@@ -53,11 +58,16 @@ impl Engine {
                     self.forget_ffmpeg(&key);
                     self.insert_ffmpeg(spec, vec![op]).map(|()| None)
                 }
-                JobState::Idle | JobState::Connecting | JobState::Live | JobState::BackingOff { .. } => Ok(Some(spec.key)),
+                JobState::Idle | JobState::Connecting | JobState::Live | JobState::BackingOff { .. } => {
+                    Ok(Some(spec.key))
+                }
             };
         }
         if let Some(key) = &spec.local {
-            let fed = self.streams.get(key).is_some_and(|stream| stream.origin.is_some());
+            let fed = self
+                .streams
+                .get(key)
+                .is_some_and(|stream| stream.origin.is_some());
             if fed || self.source_is_under_way(key) {
                 return Err(OpError::Exists);
             }
@@ -68,7 +78,10 @@ impl Engine {
     pub(super) fn insert_ffmpeg(&mut self, spec: FfmpegSpec, waiting_ops: Vec<OpId>) -> Result<(), OpError> {
         if self.ffmpegs.len() >= self.settings.max_jobs {
             self.refused_at_limit += 1;
-            return Err(OpError::AtLimit { what: "ffmpeg sources", limit: self.settings.max_jobs });
+            return Err(OpError::AtLimit {
+                what: "ffmpeg sources",
+                limit: self.settings.max_jobs,
+            });
         }
         let key = spec.key.clone();
         let ffmpeg = Ffmpeg {
@@ -89,28 +102,58 @@ impl Engine {
     fn start_ffmpeg(&mut self, key: &str) {
         let job = self.new_job(JobOwner::Ffmpeg(key.to_owned()));
         let now = self.now;
-        let Some(ffmpeg) = self.ffmpegs.get_mut(key) else { return };
+        let Some(ffmpeg) = self.ffmpegs.get_mut(key) else {
+            return;
+        };
         ffmpeg.state = JobState::Connecting;
         ffmpeg.restarting = false;
         ffmpeg.job = Some(job);
         let (spec, restarts) = (Box::new(ffmpeg.spec.clone()), ffmpeg.restarts);
         self.timers.set(Timer::Ffmpeg(key.to_owned()), now + spec.timeout);
-        self.ffmpeg_note(spec.local.as_ref(), "ffmpeg_started", &format!("start {}", restarts + 1));
+        self.ffmpeg_note(
+            spec.local.as_ref(),
+            "ffmpeg_started",
+            &format!("start {}", restarts + 1),
+        );
         self.command(Command::StartFfmpeg { job, spec });
     }
 
     /// A publisher's stream was registered, or its publisher came back. If it is the one an ffmpeg of ours pushes, that source
     /// has appeared.
     pub(super) fn adopt_ffmpeg(&mut self, session: SessionId, key: &StreamKey, incarnation: u64) {
-        let Some(asked) = self.sessions.get(&session).map(|session| session.access.key.clone()) else { return };
-        let found = self.ffmpegs.iter().find(|(_, ffmpeg)| ffmpeg.job.is_some() && ffmpeg.spec.local.as_ref() == Some(&asked));
-        let Some(handle) = found.map(|(handle, _)| handle.clone()) else { return };
-        let Some(spec) = self.ffmpeg_appeared(&handle) else { return };
-        if let Some(Origin { ffmpeg, close_after, permanent, .. }) =
-            self.streams.get_mut(key).and_then(|stream| stream.incarnation(incarnation))
+        let Some(asked) = self
+            .sessions
+            .get(&session)
+            .map(|session| session.access.key.clone())
+        else {
+            return;
+        };
+        let found = self
+            .ffmpegs
+            .iter()
+            .find(|(_, ffmpeg)| ffmpeg.job.is_some() && ffmpeg.spec.local.as_ref() == Some(&asked));
+        let Some(handle) = found.map(|(handle, _)| handle.clone()) else {
+            return;
+        };
+        let Some(spec) = self.ffmpeg_appeared(&handle) else {
+            return;
+        };
+        if let Some(Origin {
+            ffmpeg,
+            close_after,
+            permanent,
+            ..
+        }) = self
+            .streams
+            .get_mut(key)
+            .and_then(|stream| stream.incarnation(incarnation))
         {
             *ffmpeg = Some(handle);
-            *close_after = spec.rule.as_ref().filter(|rule| rule.on_demand).map(|rule| rule.close_after);
+            *close_after = spec
+                .rule
+                .as_ref()
+                .filter(|rule| rule.on_demand)
+                .map(|rule| rule.close_after);
             *permanent = spec.rule.as_ref().is_some_and(|rule| !rule.on_demand);
         }
         self.command(Command::AdoptFfmpeg {
@@ -142,7 +185,9 @@ impl Engine {
     }
 
     pub(super) fn ffmpeg_timer(&mut self, handle: &str) {
-        let Some(ffmpeg) = self.ffmpegs.get_mut(handle) else { return };
+        let Some(ffmpeg) = self.ffmpegs.get_mut(handle) else {
+            return;
+        };
         match ffmpeg.state {
             JobState::Connecting => {
                 if ffmpeg.spec.local.is_none() {
@@ -157,9 +202,13 @@ impl Engine {
             JobState::BackingOff { .. } => {
                 let local = ffmpeg.spec.local.clone();
                 let wanted = local.is_some_and(|key| {
-                    self.streams.get(&key).is_some_and(|stream| stream.interest() + stream.authorizing > 0)
+                    self.streams
+                        .get(&key)
+                        .is_some_and(|stream| stream.interest() + stream.authorizing > 0)
                 });
-                let Some(ffmpeg) = self.ffmpegs.get_mut(handle) else { return };
+                let Some(ffmpeg) = self.ffmpegs.get_mut(handle) else {
+                    return;
+                };
                 if ffmpeg.on_demand() && !wanted {
                     self.del_ffmpeg(handle, "nobody wants it any more");
                     return;
@@ -175,7 +224,9 @@ impl Engine {
 
     /// Stops a process in order to start it again when it is reaped, so that old and new never push side by side.
     fn restart_ffmpeg(&mut self, handle: &str, why: &str) {
-        let Some(ffmpeg) = self.ffmpegs.get_mut(handle) else { return };
+        let Some(ffmpeg) = self.ffmpegs.get_mut(handle) else {
+            return;
+        };
         let Some(job) = ffmpeg.job else { return };
         if ffmpeg.restarting {
             return;
@@ -187,10 +238,14 @@ impl Engine {
     }
 
     pub(super) fn ffmpeg_exited(&mut self, job: JobId, reason: &str) {
-        let Some(JobOwner::Ffmpeg(handle)) = self.jobs.get(&job).cloned() else { return };
+        let Some(JobOwner::Ffmpeg(handle)) = self.jobs.get(&job).cloned() else {
+            return;
+        };
         self.jobs.remove(&job);
         self.timers.clear(&Timer::Ffmpeg(handle.clone()));
-        let Some(ffmpeg) = self.ffmpegs.get_mut(&handle) else { return };
+        let Some(ffmpeg) = self.ffmpegs.get_mut(&handle) else {
+            return;
+        };
         ffmpeg.job = None;
         if ffmpeg.restarting {
             ffmpeg.restarts += 1;
@@ -202,11 +257,17 @@ impl Engine {
 
     /// A process ended by itself, or was stopped because its stream did not appear.
     fn ffmpeg_failed(&mut self, handle: &str, error: OpError) {
-        let Some(ffmpeg) = self.ffmpegs.get_mut(handle) else { return };
+        let Some(ffmpeg) = self.ffmpegs.get_mut(handle) else {
+            return;
+        };
         let was_live = ffmpeg.state == JobState::Live;
         ffmpeg.failures = if was_live { 0 } else { ffmpeg.failures + 1 };
         let (failures, local, appeared) = (ffmpeg.failures, ffmpeg.spec.local.clone(), ffmpeg.appeared);
-        let (ops, ruled, on_demand) = (std::mem::take(&mut ffmpeg.waiting_ops), ffmpeg.spec.rule.is_some(), ffmpeg.on_demand());
+        let (ops, ruled, on_demand) = (
+            std::mem::take(&mut ffmpeg.waiting_ops),
+            ffmpeg.spec.rule.is_some(),
+            ffmpeg.on_demand(),
+        );
         let reason = error.to_string();
         self.ffmpeg_note(local.as_ref(), "ffmpeg_ended", &reason);
         for op in ops {
@@ -226,7 +287,11 @@ impl Engine {
             ffmpeg.state = if on_demand && !was_live {
                 JobState::Failed { reason }
             } else {
-                JobState::BackingOff { reason, was_live, retry_at }
+                JobState::BackingOff {
+                    reason,
+                    was_live,
+                    retry_at,
+                }
             };
         }
     }
@@ -234,20 +299,31 @@ impl Engine {
     /// The stream of a source is gone although nobody asked for that: the process does not push any more, so it is restarted
     /// if it still runs.
     pub(super) fn ffmpeg_stream_gone(&mut self, handle: &str) {
-        if self.ffmpegs.get(handle).is_some_and(|ffmpeg| ffmpeg.state == JobState::Live) {
+        if self
+            .ffmpegs
+            .get(handle)
+            .is_some_and(|ffmpeg| ffmpeg.state == JobState::Live)
+        {
             self.restart_ffmpeg(handle, "it pushes no more");
         }
     }
 
     pub(super) fn del_ffmpeg(&mut self, handle: &str, why: &str) -> bool {
-        let Some(ffmpeg) = self.ffmpegs.get(handle) else { return false };
+        let Some(ffmpeg) = self.ffmpegs.get(handle) else {
+            return false;
+        };
         let local = ffmpeg.spec.local.clone();
         self.ffmpeg_note(local.as_ref(), "ffmpeg_removed", why);
         self.forget_ffmpeg(handle);
         let fed: Vec<StreamKey> = self
             .streams
             .iter()
-            .filter(|(_, stream)| stream.origin.as_ref().is_some_and(|origin| origin.ffmpeg.as_deref() == Some(handle)))
+            .filter(|(_, stream)| {
+                stream
+                    .origin
+                    .as_ref()
+                    .is_some_and(|origin| origin.ffmpeg.as_deref() == Some(handle))
+            })
             .map(|(key, _)| key.clone())
             .collect();
         for key in fed {
@@ -262,7 +338,9 @@ impl Engine {
     /// Stops a process and removes its entry; its stream is the caller's business.
     pub(super) fn forget_ffmpeg(&mut self, handle: &str) {
         self.timers.clear(&Timer::Ffmpeg(handle.to_owned()));
-        let Some(ffmpeg) = self.ffmpegs.remove(handle) else { return };
+        let Some(ffmpeg) = self.ffmpegs.remove(handle) else {
+            return;
+        };
         if let Some(job) = ffmpeg.job {
             self.stop_job(job, Command::StopFfmpeg(job));
         }

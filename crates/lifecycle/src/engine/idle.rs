@@ -36,7 +36,9 @@ impl Engine {
     }
 
     pub(super) fn idle_over(&mut self, key: &StreamKey) {
-        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
         stream.idle = Idle::Due;
         if stream.authorizing == 0 {
             self.decide_unwatched(key);
@@ -46,7 +48,9 @@ impl Engine {
 
     /// The delay is over and nobody is there or on the way.
     fn decide_unwatched(&mut self, key: &StreamKey) {
-        let Some(origin) = self.streams.get(key).and_then(|stream| stream.origin.as_ref()) else { return };
+        let Some(origin) = self.streams.get(key).and_then(|stream| stream.origin.as_ref()) else {
+            return;
+        };
         if origin.permanent {
             self.set_idle(key, Idle::Settled);
             return;
@@ -58,7 +62,11 @@ impl Engine {
         }
         let auto_close = origin.options.auto_close;
         let schema = origin.schemas.first().copied().unwrap_or(Schema::Rtmp);
-        let ask = Ask::NoneReader { key: key.clone(), schema, params: origin.params.clone() };
+        let ask = Ask::NoneReader {
+            key: key.clone(),
+            schema,
+            params: origin.params.clone(),
+        };
         if auto_close {
             // The service is told, as ZLM tells it; what it says changes nothing (lifecycle.md, section 6).
             self.ask(Question::Ignored, ask);
@@ -73,7 +81,9 @@ impl Engine {
 
     pub(super) fn none_reader_answered(&mut self, key: &StreamKey, advice: &Advice, took: Duration) {
         self.touch(key);
-        let Some(stream) = self.streams.get(key) else { return };
+        let Some(stream) = self.streams.get(key) else {
+            return;
+        };
         let expected = matches!(stream.idle, Idle::Asking(_));
         // Whoever watches again has cancelled the question; whoever is being let in wins over the answer too.
         let returning = stream.authorizing > 0;
@@ -82,7 +92,11 @@ impl Engine {
         }
         match advice {
             Advice::Close if returning => {
-                self.note(key, "reader_won", format!("close after {took:?}, but a viewer is being let in"));
+                self.note(
+                    key,
+                    "reader_won",
+                    format!("close after {took:?}, but a viewer is being let in"),
+                );
                 self.count_down(key, self.unwatched_delay(key));
             }
             Advice::Close => {
@@ -98,7 +112,11 @@ impl Engine {
                 self.count_down(key, self.unwatched_delay(key));
             }
             Advice::Failed(reason) => {
-                self.note(key, "none_reader_failed", format!("{reason} after {took:?}; asked again later"));
+                self.note(
+                    key,
+                    "none_reader_failed",
+                    format!("{reason} after {took:?}; asked again later"),
+                );
                 self.count_down(key, self.settings.none_reader_retry);
             }
         }
@@ -106,7 +124,9 @@ impl Engine {
 
     fn unwatched_delay(&self, key: &StreamKey) -> Duration {
         let origin = self.streams.get(key).and_then(|stream| stream.origin.as_ref());
-        origin.and_then(|origin| origin.close_after).unwrap_or(self.settings.none_reader_delay)
+        origin
+            .and_then(|origin| origin.close_after)
+            .unwrap_or(self.settings.none_reader_delay)
     }
 
     fn count_down(&mut self, key: &StreamKey, delay: Duration) {
@@ -124,7 +144,9 @@ impl Engine {
 
     /// Whether an orphaned stream is past its time. Exists for the timer only; a publisher that returned has cleared it.
     pub(super) fn orphan_over(&mut self, key: &StreamKey) {
-        let Some(origin) = self.streams.get(key).and_then(|stream| stream.origin.as_ref()) else { return };
+        let Some(origin) = self.streams.get(key).and_then(|stream| stream.origin.as_ref()) else {
+            return;
+        };
         if let OriginPhase::Orphan { until } = origin.phase
             && until <= self.now
         {

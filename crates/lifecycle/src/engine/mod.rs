@@ -25,7 +25,10 @@ use crate::command::Refusal;
 use crate::op::{Counts, TimelineView};
 use crate::timeline::Timelines;
 use crate::timers::{Timer, Timers};
-use crate::{Ask, Command, Event, JobId, Notice, Op, OpError, OpId, OpReply, Outcome, SessionEnd, SessionId, Settings, Ticket, Verdict};
+use crate::{
+    Ask, Command, Event, JobId, Notice, Op, OpError, OpId, OpReply, Outcome, SessionEnd, SessionId, Settings,
+    Ticket, Verdict,
+};
 use media::StreamKey;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -61,7 +64,10 @@ pub struct Engine {
 enum Question {
     Publish(SessionId),
     Play(SessionId),
-    NotFound { key: StreamKey, alone: Option<SessionId> },
+    NotFound {
+        key: StreamKey,
+        alone: Option<SessionId>,
+    },
     NoneReader(StreamKey),
     /// `auto_close`: the hook is told, its answer is not used.
     Ignored,
@@ -110,7 +116,11 @@ impl Engine {
             Event::PlayRequested { access, rule } => self.play_requested(access, rule),
             Event::SessionEnded { session, end } => self.session_ended(session, &end),
             Event::Ready { key, incarnation } => self.ready(&key, incarnation),
-            Event::Reply { ticket, outcome, took } => self.reply(ticket, outcome, took),
+            Event::Reply {
+                ticket,
+                outcome,
+                took,
+            } => self.reply(ticket, outcome, took),
             Event::PullOpened { job } => self.pull_opened(job),
             Event::PullEnded { job, reason } => self.pull_ended(job, &reason),
             Event::FfmpegExited { job, reason } => self.ffmpeg_exited(job, &reason),
@@ -119,7 +129,8 @@ impl Engine {
             Event::Op { id, op } => self.op(id, op),
             Event::StaticRules(rules) => self.static_rules(rules),
             Event::Settings(settings) => {
-                self.timelines.set_bounds(settings.timeline_len, settings.timelines_kept);
+                self.timelines
+                    .set_bounds(settings.timeline_len, settings.timelines_kept);
                 self.settings = *settings;
             }
             Event::Shutdown => self.shutdown(),
@@ -157,24 +168,35 @@ impl Engine {
 
     /// The one place where an answer finds its question; answers to questions that are closed end here.
     fn reply(&mut self, ticket: Ticket, outcome: Outcome, took: Duration) {
-        let Some(question) = self.questions.remove(&ticket) else { return };
+        let Some(question) = self.questions.remove(&ticket) else {
+            return;
+        };
         match (question, outcome) {
-            (Question::Publish(session), Outcome::Publish(answer)) => self.publish_answered(session, answer, took),
+            (Question::Publish(session), Outcome::Publish(answer)) => {
+                self.publish_answered(session, answer, took)
+            }
             (Question::Play(session), Outcome::Play(answer)) => self.play_answered(session, answer, took),
             (Question::NotFound { key, alone }, Outcome::NotFound(advice)) => {
                 self.not_found_answered(&key, alone, &advice, took);
             }
-            (Question::NoneReader(key), Outcome::NoneReader(advice)) => self.none_reader_answered(&key, &advice, took),
+            (Question::NoneReader(key), Outcome::NoneReader(advice)) => {
+                self.none_reader_answered(&key, &advice, took)
+            }
             (Question::Ignored, Outcome::NoneReader(_)) => {}
             (question, outcome) => {
-                debug_assert!(false, "the answer {outcome:?} does not fit the question {question:?}");
+                debug_assert!(
+                    false,
+                    "the answer {outcome:?} does not fit the question {question:?}"
+                );
             }
         }
     }
 
     fn session_ended(&mut self, id: SessionId, end: &SessionEnd) {
         self.timers.clear(&Timer::Wait(id));
-        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
         let key = session.access.key.clone();
         let mut player = true;
         match &session.phase {
@@ -191,7 +213,11 @@ impl Engine {
                 return;
             }
             SessionPhase::Waiting => {
-                self.note(&key, "viewer_gave_up", format!("{} left while waiting: {}", who(&session.access), end.reason));
+                self.note(
+                    &key,
+                    "viewer_gave_up",
+                    format!("{} left while waiting: {}", who(&session.access), end.reason),
+                );
                 self.stop_waiting(&key, id);
                 return;
             }
@@ -202,7 +228,12 @@ impl Engine {
             }
             SessionPhase::Playing { incarnation } => {
                 let incarnation = *incarnation;
-                self.reader_left(&key, incarnation, stream::Reader::Session(id), &format!("{}: {}", who(&session.access), end.reason));
+                self.reader_left(
+                    &key,
+                    incarnation,
+                    stream::Reader::Session(id),
+                    &format!("{}: {}", who(&session.access), end.reason),
+                );
             }
             SessionPhase::Over => {
                 if !session.granted {
@@ -213,7 +244,12 @@ impl Engine {
         }
         if end.bytes >= self.settings.flow_threshold {
             let Session { access, .. } = session;
-            self.notify(Notice::FlowReport { access, bytes: end.bytes, duration: end.duration, player });
+            self.notify(Notice::FlowReport {
+                access,
+                bytes: end.bytes,
+                duration: end.duration,
+                player,
+            });
         }
     }
 
@@ -224,21 +260,27 @@ impl Engine {
                 Err(error) => Err(error),
             },
             Op::DelPull(key) => Ok(OpReply::Flag(self.del_pull(&key))),
-            Op::ListPulls => Ok(OpReply::Pulls(self.pulls.values().map(|pull| pull.view(self.now)).collect())),
+            Op::ListPulls => Ok(OpReply::Pulls(
+                self.pulls.values().map(|pull| pull.view(self.now)).collect(),
+            )),
             Op::AddFfmpeg(spec) => match self.add_ffmpeg(id, spec) {
                 Ok(Some(key)) => Ok(OpReply::Key(key)),
                 Ok(None) => return,
                 Err(error) => Err(error),
             },
             Op::DelFfmpeg(key) => Ok(OpReply::Flag(self.del_ffmpeg(&key, "delFFmpegSource"))),
-            Op::ListFfmpegs => Ok(OpReply::Ffmpegs(self.ffmpegs.values().map(ffmpeg::Ffmpeg::view).collect())),
+            Op::ListFfmpegs => Ok(OpReply::Ffmpegs(
+                self.ffmpegs.values().map(ffmpeg::Ffmpeg::view).collect(),
+            )),
             Op::AddPush(spec) => match self.add_push(id, spec) {
                 Ok(Some(key)) => Ok(OpReply::Key(key)),
                 Ok(None) => return,
                 Err(error) => Err(error),
             },
             Op::DelPush(key) => Ok(OpReply::Flag(self.del_push(&key))),
-            Op::ListPushes => Ok(OpReply::Pushes(self.pushes.values().map(|push| push.view(self.now)).collect())),
+            Op::ListPushes => Ok(OpReply::Pushes(
+                self.pushes.values().map(|push| push.view(self.now)).collect(),
+            )),
             Op::CloseStream { key, force } => self.close_on_request(&key, force),
             Op::Kick(session) => {
                 self.kick(session, "kicked by the API");
@@ -401,7 +443,10 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.kicked = true;
         }
-        self.command(Command::Kick { session: id, reason: reason.to_owned() });
+        self.command(Command::Kick {
+            session: id,
+            reason: reason.to_owned(),
+        });
     }
 
     fn refuse_play(&mut self, id: SessionId, refusal: Refusal) {

@@ -19,33 +19,59 @@ impl Engine {
             debug_assert!(false, "session {id} asks twice");
             return;
         }
-        let mut session = Session { access, phase: SessionPhase::Over, rule, player: true, granted: false, kicked: false };
+        let mut session = Session {
+            access,
+            phase: SessionPhase::Over,
+            rule,
+            player: true,
+            granted: false,
+            kicked: false,
+        };
         let full = !self.streams.contains_key(&key) && self.streams.len() >= self.settings.max_streams;
         if full || self.stopping {
             self.sessions.insert(id, session);
             self.refused_at_limit += u64::from(full);
-            let reason = if full { "too many streams" } else { "the server is stopping" };
+            let reason = if full {
+                "too many streams"
+            } else {
+                "the server is stopping"
+            };
             self.refuse_play(id, Refusal::Overload(reason.to_owned()));
             return;
         }
         self.streams.entry(key.clone()).or_default().authorizing += 1;
-        let ticket = self.ask(Question::Play(id), Ask::Play { access: session.access.clone() });
+        let ticket = self.ask(
+            Question::Play(id),
+            Ask::Play {
+                access: session.access.clone(),
+            },
+        );
         session.phase = SessionPhase::AskingPlay(ticket);
         self.sessions.insert(id, session);
         self.touch(&key);
     }
 
     pub(super) fn play_answered(&mut self, id: SessionId, answer: Result<(), String>, took: Duration) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let SessionPhase::AskingPlay(_) = session.phase else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let SessionPhase::AskingPlay(_) = session.phase else {
+            return;
+        };
         session.phase = SessionPhase::Over;
         let access = session.access.clone();
         let key = access.key.clone();
         self.touch(&key);
-        let Some(stream) = self.streams.get_mut(&key) else { return };
+        let Some(stream) = self.streams.get_mut(&key) else {
+            return;
+        };
         stream.authorizing -= 1;
         if let Err(text) = answer {
-            self.note(&key, "play_denied", format!("{} after {took:?}: {text}", who(&access)));
+            self.note(
+                &key,
+                "play_denied",
+                format!("{} after {took:?}: {text}", who(&access)),
+            );
             self.refuse_play(id, Refusal::Denied(text));
             return;
         }
@@ -55,7 +81,9 @@ impl Engine {
     /// Gives the stream to a player that was let in, or lets it wait.
     fn admit(&mut self, id: SessionId, access: &Access, took: Duration) {
         let key = &access.key;
-        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
         if let Some(origin) = &stream.origin {
             let offered = origin.schemas.contains(&access.schema);
             if !offered {
@@ -72,12 +100,18 @@ impl Engine {
             }
         }
         if access.from_edge() {
-            self.refuse_play(id, Refusal::NotFound("an edge server asks for a stream that is not here".to_owned()));
+            self.refuse_play(
+                id,
+                Refusal::NotFound("an edge server asks for a stream that is not here".to_owned()),
+            );
             return;
         }
         if stream.waiting.len() >= self.settings.max_waiting {
             self.refused_at_limit += 1;
-            self.refuse_play(id, Refusal::Overload("too many players wait for this stream".to_owned()));
+            self.refuse_play(
+                id,
+                Refusal::Overload("too many players wait for this stream".to_owned()),
+            );
             return;
         }
         let first = stream.waiting.is_empty();
@@ -86,16 +120,23 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.phase = SessionPhase::Waiting;
         }
-        self.timers.set(Timer::Wait(id), self.now + self.settings.max_stream_wait);
+        self.timers
+            .set(Timer::Wait(id), self.now + self.settings.max_stream_wait);
         // One line per crowd, not one per head: a thousand viewers must not push the story out of the timeline.
         if first || count.is_power_of_two() {
-            self.note(key, "viewer_waits", format!("{} waits, {count} in all; on_play took {took:?}", who(access)));
+            self.note(
+                key,
+                "viewer_waits",
+                format!("{} waits, {count} in all; on_play took {took:?}", who(access)),
+            );
         }
         self.want(id, key);
     }
 
     pub(super) fn grant_play(&mut self, id: SessionId, access: &Access, incarnation: u64, why: &str) {
-        let Some(stream) = self.streams.get_mut(&access.key) else { return };
+        let Some(stream) = self.streams.get_mut(&access.key) else {
+            return;
+        };
         stream.readers.insert(Reader::Session(id));
         let readers = stream.readers.len();
         if let Some(session) = self.sessions.get_mut(&id) {
@@ -103,16 +144,27 @@ impl Engine {
             session.granted = true;
         }
         if readers == 1 || readers.is_power_of_two() {
-            self.note(&access.key, "reader_joined", format!("{}, {readers} in all; {why}", who(access)));
+            self.note(
+                &access.key,
+                "reader_joined",
+                format!("{}, {readers} in all; {why}", who(access)),
+            );
         }
         self.touch(&access.key);
-        let grant = PlayGrant { key: access.key.clone(), incarnation };
+        let grant = PlayGrant {
+            key: access.key.clone(),
+            incarnation,
+        };
         self.verdict(id, Verdict::Play(Ok(grant)));
     }
 
     /// Somebody new waits for a stream: makes sure that it is on its way, or that somebody is asked.
     fn want(&mut self, id: SessionId, key: &StreamKey) {
-        if self.streams.get(key).is_some_and(|stream| stream.origin.is_some()) {
+        if self
+            .streams
+            .get(key)
+            .is_some_and(|stream| stream.origin.is_some())
+        {
             return; // it is starting
         }
         if let Some(reason) = self.recent_failure(key) {
@@ -132,11 +184,21 @@ impl Engine {
 
     /// Asks the service about a missing stream, unless an answer is under way or young enough to stand for this player too.
     fn ask_not_found(&mut self, id: SessionId, key: &StreamKey) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
         let access = session.access.clone();
-        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
         if self.settings.not_found_per_player {
-            self.ask(Question::NotFound { key: key.clone(), alone: Some(id) }, Ask::NotFound { access });
+            self.ask(
+                Question::NotFound {
+                    key: key.clone(),
+                    alone: Some(id),
+                },
+                Ask::NotFound { access },
+            );
             return;
         }
         let wait = self.settings.max_stream_wait;
@@ -152,7 +214,13 @@ impl Engine {
             return;
         }
         let detail = format!("for {}", who(&access));
-        let ticket = self.ask(Question::NotFound { key: key.clone(), alone: None }, Ask::NotFound { access });
+        let ticket = self.ask(
+            Question::NotFound {
+                key: key.clone(),
+                alone: None,
+            },
+            Ask::NotFound { access },
+        );
         if let Some(stream) = self.streams.get_mut(key) {
             stream.not_found = NotFound::Asking(ticket);
         }
@@ -168,7 +236,9 @@ impl Engine {
     ) {
         self.touch(key);
         let now = self.now;
-        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
         if alone.is_none() {
             stream.not_found = match advice {
                 Advice::Close | Advice::Keep | Advice::Unconfigured => NotFound::Answered(now),
@@ -185,14 +255,21 @@ impl Engine {
                 }
             }
             Advice::Keep => self.note(key, "not_found_answered", format!("wait after {took:?}")),
-            Advice::Unconfigured => self.note(key, "not_found_unconfigured", "no hook, no rule: waiting for a publisher"),
+            Advice::Unconfigured => self.note(
+                key,
+                "not_found_unconfigured",
+                "no hook, no rule: waiting for a publisher",
+            ),
             Advice::Failed(reason) => self.note(key, "not_found_failed", format!("{reason} after {took:?}")),
         }
         // A source that the service tried failed before it answered, and it has not tried another one since.
         let failure = self.streams.get_mut(key).and_then(|stream| stream.failure.take());
         if let Some(reason) = failure
             && !self.source_is_under_way(key)
-            && self.streams.get(key).is_some_and(|stream| stream.origin.is_none())
+            && self
+                .streams
+                .get(key)
+                .is_some_and(|stream| stream.origin.is_none())
         {
             self.fail_waiting(key, &reason);
         }
@@ -200,7 +277,9 @@ impl Engine {
 
     /// Gives a registered stream to all who waited for one of its schemas, and tells the others that theirs will not come.
     pub(super) fn release_waiting(&mut self, key: &StreamKey) {
-        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
         let Some(origin) = &stream.origin else { return };
         let (incarnation, schemas) = (origin.incarnation, origin.schemas.clone());
         let waiting = std::mem::take(&mut stream.waiting);
@@ -213,12 +292,17 @@ impl Engine {
         }
         for id in waiting {
             self.timers.clear(&Timer::Wait(id));
-            let Some(session) = self.sessions.get(&id) else { continue };
+            let Some(session) = self.sessions.get(&id) else {
+                continue;
+            };
             let access = session.access.clone();
             if schemas.contains(&access.schema) {
                 self.grant_play(id, &access, incarnation, "the stream came");
             } else {
-                self.refuse_play(id, Refusal::NotFound(format!("the stream is not offered as {}", access.schema)));
+                self.refuse_play(
+                    id,
+                    Refusal::NotFound(format!("the stream is not offered as {}", access.schema)),
+                );
             }
         }
     }
@@ -227,14 +311,18 @@ impl Engine {
     /// still busy with the question about this stream it may try another source; its answer is the last word then.
     pub(super) fn source_failed(&mut self, key: &StreamKey, reason: &str) {
         match self.streams.get_mut(key) {
-            Some(stream) if matches!(stream.not_found, NotFound::Asking(_)) => stream.failure = Some(reason.to_owned()),
+            Some(stream) if matches!(stream.not_found, NotFound::Asking(_)) => {
+                stream.failure = Some(reason.to_owned())
+            }
             Some(_) | None => self.fail_waiting(key, reason),
         }
     }
 
     /// Ends the wait of all who wait for a stream. The next one who comes is a new question.
     pub(super) fn fail_waiting(&mut self, key: &StreamKey, reason: &str) {
-        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
         let waiting = std::mem::take(&mut stream.waiting);
         if !matches!(stream.not_found, NotFound::Asking(_)) {
             stream.not_found = NotFound::NotAsked;
@@ -243,7 +331,11 @@ impl Engine {
         if waiting.is_empty() {
             return;
         }
-        self.note(key, "viewers_failed", format!("{} at once: {reason}", waiting.len()));
+        self.note(
+            key,
+            "viewers_failed",
+            format!("{} at once: {reason}", waiting.len()),
+        );
         for id in waiting {
             self.timers.clear(&Timer::Wait(id));
             self.refuse_play(id, Refusal::NotFound(reason.to_owned()));
@@ -259,7 +351,9 @@ impl Engine {
 
     /// A player waits no longer. When it was the last one, the question about the stream has lost its reason.
     pub(super) fn stop_waiting(&mut self, key: &StreamKey, id: SessionId) -> bool {
-        let Some(stream) = self.streams.get_mut(key) else { return false };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return false;
+        };
         let was = stream.waiting.remove(&id);
         if stream.waiting.is_empty() {
             if let NotFound::Asking(ticket) = stream.not_found {
@@ -274,18 +368,32 @@ impl Engine {
     }
 
     pub(super) fn wait_over(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
         let access = session.access.clone();
-        let reason = format!("the stream did not come within {:?}", self.settings.max_stream_wait);
+        let reason = format!(
+            "the stream did not come within {:?}",
+            self.settings.max_stream_wait
+        );
         self.fail_one_waiting(&access.key, id, &reason);
-        let remain = self.streams.get(&access.key).map_or(0, |stream| stream.waiting.len());
+        let remain = self
+            .streams
+            .get(&access.key)
+            .map_or(0, |stream| stream.waiting.len());
         if remain == 0 || remain.is_power_of_two() {
-            self.note(&access.key, "viewer_timed_out", format!("{}: {reason}; {remain} wait on", who(&access)));
+            self.note(
+                &access.key,
+                "viewer_timed_out",
+                format!("{}: {reason}; {remain} wait on", who(&access)),
+            );
         }
     }
 
     pub(super) fn reader_left(&mut self, key: &StreamKey, incarnation: u64, reader: Reader, detail: &str) {
-        let Some(stream) = self.streams.get_mut(key) else { return };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
         if stream.incarnation(incarnation).is_none() || !stream.readers.remove(&reader) {
             return;
         }
@@ -299,7 +407,9 @@ impl Engine {
     /// Players wait for a stream that has no origin and nobody who was asked, because its origin was lost while it was
     /// starting: asks now.
     pub(super) fn settle_missing(&mut self, key: &StreamKey) {
-        let Some(stream) = self.streams.get(key) else { return };
+        let Some(stream) = self.streams.get(key) else {
+            return;
+        };
         let lost = stream.origin.is_none() && stream.not_found == NotFound::NotAsked;
         if let (true, Some(first)) = (lost, stream.waiting.first().copied())
             && !self.settings.not_found_per_player

@@ -20,8 +20,14 @@ impl Engine {
             debug_assert!(false, "session {id} asks twice");
             return;
         }
-        let mut session =
-            Session { access, phase: SessionPhase::Over, rule: None, player: false, granted: false, kicked: false };
+        let mut session = Session {
+            access,
+            phase: SessionPhase::Over,
+            rule: None,
+            player: false,
+            granted: false,
+            kicked: false,
+        };
         if self.stopping {
             self.sessions.insert(id, session);
             let refusal = Refusal::Overload("the server is stopping".to_owned());
@@ -29,25 +35,45 @@ impl Engine {
             return;
         }
         // Asked before the name is looked at, as ZLM does: the service may rename the stream or allow a takeover.
-        let ticket = self.ask(Question::Publish(id), Ask::Publish { access: session.access.clone(), origin });
+        let ticket = self.ask(
+            Question::Publish(id),
+            Ask::Publish {
+                access: session.access.clone(),
+                origin,
+            },
+        );
         session.phase = SessionPhase::AskingPublish(ticket);
         self.sessions.insert(id, session);
     }
 
-    pub(super) fn publish_answered(&mut self, id: SessionId, answer: Result<PublishAnswer, String>, took: Duration) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+    pub(super) fn publish_answered(
+        &mut self,
+        id: SessionId,
+        answer: Result<PublishAnswer, String>,
+        took: Duration,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         session.phase = SessionPhase::Over;
         let access = session.access.clone();
         let result = match answer {
             Ok(answer) => self.take_name(id, &access, answer, took),
             Err(text) => {
-                self.note(&access.key, "publish_denied", format!("{} after {took:?}: {text}", who(&access)));
+                self.note(
+                    &access.key,
+                    "publish_denied",
+                    format!("{} after {took:?}: {text}", who(&access)),
+                );
                 Err(Refusal::Denied(text))
             }
         };
         if let (Ok(grant), Some(session)) = (&result, self.sessions.get_mut(&id)) {
             session.granted = true;
-            session.phase = SessionPhase::Publishing { key: grant.key.clone(), incarnation: grant.incarnation };
+            session.phase = SessionPhase::Publishing {
+                key: grant.key.clone(),
+                incarnation: grant.incarnation,
+            };
         }
         if result.is_err() && !self.streams.contains_key(&access.key) {
             self.timelines.retire(&access.key);
@@ -67,19 +93,34 @@ impl Engine {
         self.touch(&key);
         let feeder = Feeder::Session(id);
         let kind = origin_type(access);
-        let present = self.streams.get(&key).and_then(|stream| stream.origin.as_ref()).map(|origin| origin.phase);
+        let present = self
+            .streams
+            .get(&key)
+            .and_then(|stream| stream.origin.as_ref())
+            .map(|origin| origin.phase);
         match present {
             Some(OriginPhase::Orphan { .. }) => {
-                self.note(&key, "publisher_returned", format!("{} after {took:?}", who(access)));
-                let grant = self.resume(&key, feeder, kind, Some(answer.options.continue_push)).ok_or(Refusal::Taken)?;
+                self.note(
+                    &key,
+                    "publisher_returned",
+                    format!("{} after {took:?}", who(access)),
+                );
+                let grant = self
+                    .resume(&key, feeder, kind, Some(answer.options.continue_push))
+                    .ok_or(Refusal::Taken)?;
                 self.adopt_ffmpeg(id, &key, grant.incarnation);
                 return Ok(grant);
             }
             Some(OriginPhase::Fed(_) | OriginPhase::Frozen) => {
-                let takeover =
-                    answer.takeover.unwrap_or(self.settings.duplicate_publish == DuplicatePublish::Takeover);
+                let takeover = answer
+                    .takeover
+                    .unwrap_or(self.settings.duplicate_publish == DuplicatePublish::Takeover);
                 if !takeover {
-                    self.note(&key, "publish_refused", format!("{}: the name is taken", who(access)));
+                    self.note(
+                        &key,
+                        "publish_refused",
+                        format!("{}: the name is taken", who(access)),
+                    );
                     return Err(Refusal::Taken);
                 }
                 self.note(&key, "taken_over", format!("by {}", who(access)));
@@ -91,7 +132,11 @@ impl Engine {
             }
             None => {}
         }
-        self.note(&key, "published", format!("{}, on_publish took {took:?}", who(access)));
+        self.note(
+            &key,
+            "published",
+            format!("{}, on_publish took {took:?}", who(access)),
+        );
         Ok(self.open(&key, feeder, kind, access.params.clone(), answer.options, None))
     }
 
@@ -126,9 +171,21 @@ impl Engine {
             registered: false,
         });
         self.touch(key);
-        let opening = Opening { key: key.clone(), incarnation, feeder, origin: kind, params, schemas, options };
+        let opening = Opening {
+            key: key.clone(),
+            incarnation,
+            feeder,
+            origin: kind,
+            params,
+            schemas,
+            options,
+        };
         self.command(Command::Open(opening));
-        PublishGrant { key: key.clone(), incarnation, resumed: false }
+        PublishGrant {
+            key: key.clone(),
+            incarnation,
+            resumed: false,
+        }
     }
 
     /// Lets a feeder go on with a stream that was kept for it.
@@ -147,12 +204,25 @@ impl Engine {
         }
         self.timers.clear(&Timer::Orphan(key.clone()));
         self.touch(key);
-        self.command(Command::Resume { key: key.clone(), incarnation, feeder, origin: kind });
-        Some(PublishGrant { key: key.clone(), incarnation, resumed: true })
+        self.command(Command::Resume {
+            key: key.clone(),
+            incarnation,
+            feeder,
+            origin: kind,
+        });
+        Some(PublishGrant {
+            key: key.clone(),
+            incarnation,
+            resumed: true,
+        })
     }
 
     pub(super) fn ready(&mut self, key: &StreamKey, incarnation: u64) {
-        let Some(origin) = self.streams.get_mut(key).and_then(|stream| stream.incarnation(incarnation)) else {
+        let Some(origin) = self
+            .streams
+            .get_mut(key)
+            .and_then(|stream| stream.incarnation(incarnation))
+        else {
             return;
         };
         if origin.registered {
@@ -161,12 +231,22 @@ impl Engine {
         origin.registered = true;
         let (schemas, params, phase) = (origin.schemas.clone(), origin.params.clone(), origin.phase);
         self.touch(key);
-        self.command(Command::Register { key: key.clone(), incarnation, schemas: schemas.clone() });
+        self.command(Command::Register {
+            key: key.clone(),
+            incarnation,
+            schemas: schemas.clone(),
+        });
         let list: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
         self.note(key, "registered", list.join(", "));
         for schema in schemas {
             let params = params.clone();
-            self.notify(Notice::StreamChanged { key: key.clone(), incarnation, schema, registered: true, params });
+            self.notify(Notice::StreamChanged {
+                key: key.clone(),
+                incarnation,
+                schema,
+                registered: true,
+                params,
+            });
         }
         if let OriginPhase::Fed(Feeder::Session(id)) = phase {
             self.adopt_ffmpeg(id, key, incarnation);
@@ -175,9 +255,20 @@ impl Engine {
     }
 
     /// A publishing session is over.
-    pub(super) fn publisher_gone(&mut self, key: &StreamKey, incarnation: u64, id: SessionId, clean: bool, reason: &str) {
+    pub(super) fn publisher_gone(
+        &mut self,
+        key: &StreamKey,
+        incarnation: u64,
+        id: SessionId,
+        clean: bool,
+        reason: &str,
+    ) {
         let now = self.now;
-        let Some(origin) = self.streams.get_mut(key).and_then(|stream| stream.incarnation(incarnation)) else {
+        let Some(origin) = self
+            .streams
+            .get_mut(key)
+            .and_then(|stream| stream.incarnation(incarnation))
+        else {
             return;
         };
         if origin.phase != OriginPhase::Fed(Feeder::Session(id)) {
@@ -194,11 +285,18 @@ impl Engine {
         origin.phase = OriginPhase::Orphan { until };
         self.timers.set(Timer::Orphan(key.clone()), until);
         self.note(key, "publisher_lost", format!("{reason}; kept for {keep:?}"));
-        self.command(Command::Orphan { key: key.clone(), incarnation });
+        self.command(Command::Orphan {
+            key: key.clone(),
+            incarnation,
+        });
     }
 
     pub(super) fn close_on_request(&mut self, key: &StreamKey, force: bool) -> Result<OpReply, OpError> {
-        let stream = self.streams.get(key).filter(|stream| stream.origin.is_some()).ok_or(OpError::NotFound)?;
+        let stream = self
+            .streams
+            .get(key)
+            .filter(|stream| stream.origin.is_some())
+            .ok_or(OpError::NotFound)?;
         let readers = stream.interest();
         if !force && readers > 0 {
             return Err(OpError::Watched { readers });
@@ -211,7 +309,9 @@ impl Engine {
     /// Closes a stream with everything that feeds it: publisher, pull, ffmpeg process. Those who feed it may not come back
     /// to this incarnation.
     pub(super) fn close_stream(&mut self, key: &StreamKey, reason: &str) {
-        let Some(origin) = self.streams.get(key).and_then(|stream| stream.origin.as_ref()) else { return };
+        let Some(origin) = self.streams.get(key).and_then(|stream| stream.origin.as_ref()) else {
+            return;
+        };
         let (phase, ffmpeg) = (origin.phase, origin.ffmpeg.clone());
         match phase {
             OriginPhase::Fed(Feeder::Session(id)) => {
@@ -231,8 +331,12 @@ impl Engine {
 
     /// A stream is no more: tells the service, the hub, its readers and its relays.
     pub(super) fn gone(&mut self, key: &StreamKey, reason: &str) {
-        let Some(stream) = self.streams.get_mut(key) else { return };
-        let Some(origin) = stream.origin.take() else { return };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let Some(origin) = stream.origin.take() else {
+            return;
+        };
         let readers = std::mem::take(&mut stream.readers);
         if let Idle::Asking(ticket) = std::mem::take(&mut stream.idle) {
             self.cancel(ticket);
@@ -244,11 +348,21 @@ impl Engine {
         if origin.registered {
             for schema in &origin.schemas {
                 let (key, params) = (key.clone(), origin.params.clone());
-                self.notify(Notice::StreamChanged { key, incarnation, schema: *schema, registered: false, params });
+                self.notify(Notice::StreamChanged {
+                    key,
+                    incarnation,
+                    schema: *schema,
+                    registered: false,
+                    params,
+                });
             }
         }
         self.note(key, "closed", format!("{reason}; {} readers", readers.len()));
-        self.command(Command::Remove { key: key.clone(), incarnation, reason: reason.to_owned() });
+        self.command(Command::Remove {
+            key: key.clone(),
+            incarnation,
+            reason: reason.to_owned(),
+        });
         for reader in readers {
             match reader {
                 Reader::Session(id) => {
@@ -271,7 +385,10 @@ impl Engine {
 
 /// The name a stream is registered under (`stream_replace`).
 pub(super) fn target(key: &StreamKey, options: &ProtocolOptions) -> StreamKey {
-    options.stream_replace.as_ref().map_or_else(|| key.clone(), |stream| key.with_stream(stream))
+    options
+        .stream_replace
+        .as_ref()
+        .map_or_else(|| key.clone(), |stream| key.with_stream(stream))
 }
 
 /// Kind of origin of a publisher by its transport.

@@ -17,7 +17,9 @@ pub(super) struct Pull {
     pub spec: PullSpec,
     pub state: JobState,
     pub job: Option<JobId>,
-    /// Consecutive failed attempts.
+    /// Which of the URLs the next attempt uses; 0 is the first one.
+    pub next_url: usize,
+    /// Consecutive failed attempts, one for all URLs in turn.
     pub failures: u32,
     /// Losses after having been live.
     pub losses: u32,
@@ -33,7 +35,10 @@ impl Pull {
         PullView {
             spec: self.spec.clone(),
             state: self.state.clone(),
-            live: self.live_before + self.live_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            live: self.live_before
+                + self
+                    .live_since
+                    .map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             losses: self.losses,
             failures: self.failures,
             job: self.job,
@@ -51,9 +56,18 @@ impl Engine {
             return Err(OpError::Stopping);
         }
         let key = target(&spec.key, &spec.options);
-        let replaceable = self.pulls.get(&key).is_none_or(|pull| matches!(pull.state, JobState::Failed { .. }));
-        let fed = self.streams.get(&key).is_some_and(|stream| stream.origin.is_some());
-        let ffmpeg = self.ffmpegs.values().any(|ffmpeg| ffmpeg.spec.local.as_ref() == Some(&key));
+        let replaceable = self
+            .pulls
+            .get(&key)
+            .is_none_or(|pull| matches!(pull.state, JobState::Failed { .. }));
+        let fed = self
+            .streams
+            .get(&key)
+            .is_some_and(|stream| stream.origin.is_some());
+        let ffmpeg = self
+            .ffmpegs
+            .values()
+            .any(|ffmpeg| ffmpeg.spec.local.as_ref() == Some(&key));
         if !replaceable || fed || ffmpeg {
             return Err(OpError::Exists);
         }
@@ -63,12 +77,16 @@ impl Engine {
     fn insert_pull(&mut self, key: StreamKey, spec: PullSpec, waiting_ops: Vec<OpId>) -> Result<(), OpError> {
         if self.pulls.len() >= self.settings.max_jobs {
             self.refused_at_limit += 1;
-            return Err(OpError::AtLimit { what: "pulls", limit: self.settings.max_jobs });
+            return Err(OpError::AtLimit {
+                what: "pulls",
+                limit: self.settings.max_jobs,
+            });
         }
         let pull = Pull {
             spec,
             state: JobState::Idle,
             job: None,
+            next_url: 0,
             failures: 0,
             losses: 0,
             live_since: None,
@@ -83,26 +101,56 @@ impl Engine {
     fn start_pull(&mut self, key: &StreamKey) {
         self.timers.clear(&Timer::PullRetry(key.clone()));
         let job = self.new_job(JobOwner::Pull(key.clone()));
-        let Some(pull) = self.pulls.get_mut(key) else { return };
+        let Some(pull) = self.pulls.get_mut(key) else {
+            return;
+        };
         pull.state = JobState::Connecting;
         pull.job = Some(job);
-        let (spec, attempt) = (Box::new(pull.spec.clone()), pull.failures + 1);
+        let (mut spec, attempt, which) = (Box::new(pull.spec.clone()), pull.failures + 1, pull.next_url);
+        if let Some(url) = which
+            .checked_sub(1)
+            .and_then(|which| spec.alternatives.get(which))
+        {
+            spec.url = url.clone();
+        }
+        let urls = spec.alternatives.len() + 1;
         self.command(Command::StartPull { job, spec });
-        self.note(key, "pull_connecting", format!("attempt {attempt}"));
+        self.note(
+            key,
+            "pull_connecting",
+            format!("attempt {attempt}, source {} of {urls}", which + 1),
+        );
     }
 
     pub(super) fn pull_opened(&mut self, job: JobId) {
-        let Some(JobOwner::Pull(key)) = self.jobs.get(&job).cloned() else { return };
-        if self.pulls.get(&key).is_none_or(|pull| pull.state != JobState::Connecting) {
+        let Some(JobOwner::Pull(key)) = self.jobs.get(&job).cloned() else {
+            return;
+        };
+        if self
+            .pulls
+            .get(&key)
+            .is_none_or(|pull| pull.state != JobState::Connecting)
+        {
             return;
         }
-        let phase = self.streams.get(&key).and_then(|stream| stream.origin.as_ref()).map(|origin| origin.phase);
+        let phase = self
+            .streams
+            .get(&key)
+            .and_then(|stream| stream.origin.as_ref())
+            .map(|origin| origin.phase);
         let feeder = Feeder::Pull(job);
         let grant = match phase {
             None => {
                 let Some(pull) = self.pulls.get(&key) else { return };
                 let (options, rule) = (pull.spec.options.clone(), pull.spec.rule.clone());
-                Some(self.open(&key, feeder, OriginType::Pull, String::new(), options, rule.as_ref()))
+                Some(self.open(
+                    &key,
+                    feeder,
+                    OriginType::Pull,
+                    String::new(),
+                    options,
+                    rule.as_ref(),
+                ))
             }
             Some(OriginPhase::Frozen) => self.resume(&key, feeder, OriginType::Pull, None),
             Some(OriginPhase::Fed(_) | OriginPhase::Orphan { .. }) => None,
@@ -114,7 +162,9 @@ impl Engine {
             return;
         };
         let now = self.now;
-        let Some(pull) = self.pulls.get_mut(&key) else { return };
+        let Some(pull) = self.pulls.get_mut(&key) else {
+            return;
+        };
         pull.state = JobState::Live;
         pull.failures = 0;
         pull.live_since = Some(now);
@@ -127,18 +177,29 @@ impl Engine {
     }
 
     pub(super) fn pull_ended(&mut self, job: JobId, reason: &str) {
-        let Some(JobOwner::Pull(key)) = self.jobs.get(&job).cloned() else { return };
+        let Some(JobOwner::Pull(key)) = self.jobs.get(&job).cloned() else {
+            return;
+        };
         self.jobs.remove(&job);
         self.touch(&key);
         let now = self.now;
-        let Some(pull) = self.pulls.get_mut(&key) else { return };
+        let Some(pull) = self.pulls.get_mut(&key) else {
+            return;
+        };
         pull.job = None;
         let was_live = pull.live_since.is_some();
         if let Some(since) = pull.live_since.take() {
             pull.live_before += now.saturating_duration_since(since);
             pull.losses += 1;
             pull.failures = 0;
+            pull.next_url = 0;
         } else {
+            pull.next_url = (pull.next_url + 1) % (pull.spec.alternatives.len() + 1);
+            if pull.next_url != 0 {
+                self.note(&key, "pull_failed", reason);
+                self.start_pull(&key);
+                return;
+            }
             pull.failures += 1;
         }
         let (failures, ever_live) = (pull.failures, pull.losses > 0);
@@ -153,14 +214,22 @@ impl Engine {
         let (force, handle) = (pull.spec.force, pull.spec.key.to_string());
         self.note(&key, if was_live { "pull_lost" } else { "pull_failed" }, reason);
         for op in ops {
-            let result = if force { Ok(OpReply::Key(handle.clone())) } else { Err(OpError::Failed(reason.to_owned())) };
+            let result = if force {
+                Ok(OpReply::Key(handle.clone()))
+            } else {
+                Err(OpError::Failed(reason.to_owned()))
+            };
             self.finish(op, result);
         }
         if was_live {
             let registered = self.streams.get(&key).is_some_and(Stream::is_registered);
             if self.settings.reset_when_replay || given_up || !registered {
                 self.gone(&key, reason);
-            } else if let Some(origin) = self.streams.get_mut(&key).and_then(|stream| stream.origin.as_mut()) {
+            } else if let Some(origin) = self
+                .streams
+                .get_mut(&key)
+                .and_then(|stream| stream.origin.as_mut())
+            {
                 origin.phase = OriginPhase::Frozen;
             }
         }
@@ -178,8 +247,15 @@ impl Engine {
         let failed = on_demand && !was_live;
         if let Some(pull) = self.pulls.get_mut(&key) {
             let reason = reason.to_owned();
-            pull.state =
-                if failed { JobState::Failed { reason } } else { JobState::BackingOff { reason, was_live, retry_at } };
+            pull.state = if failed {
+                JobState::Failed { reason }
+            } else {
+                JobState::BackingOff {
+                    reason,
+                    was_live,
+                    retry_at,
+                }
+            };
         }
         if failed {
             self.source_failed(&key, reason);
@@ -187,7 +263,10 @@ impl Engine {
     }
 
     pub(super) fn pull_retry(&mut self, key: &StreamKey) {
-        let wanted = self.streams.get(key).is_some_and(|stream| stream.interest() + stream.authorizing > 0);
+        let wanted = self
+            .streams
+            .get(key)
+            .is_some_and(|stream| stream.interest() + stream.authorizing > 0);
         let Some(pull) = self.pulls.get(key) else { return };
         let forget = match pull.state {
             JobState::Failed { .. } => true,
@@ -203,7 +282,11 @@ impl Engine {
     }
 
     pub(super) fn del_pull(&mut self, handle: &str) -> bool {
-        let key = self.pulls.iter().find(|(_, pull)| pull.spec.key.to_string() == handle).map(|(key, _)| key.clone());
+        let key = self
+            .pulls
+            .iter()
+            .find(|(_, pull)| pull.spec.key.to_string() == handle)
+            .map(|(key, _)| key.clone());
         let Some(key) = key else { return false };
         self.note(&key, "pull_removed", "delStreamProxy");
         self.remove_pull(&key, "the pull was removed");
@@ -211,9 +294,16 @@ impl Engine {
     }
 
     fn remove_pull(&mut self, key: &StreamKey, reason: &str) {
-        let fed_by_it = self.streams.get(key).and_then(|stream| stream.origin.as_ref()).is_some_and(|origin| {
-            matches!(origin.phase, OriginPhase::Fed(Feeder::Pull(_)) | OriginPhase::Frozen)
-        });
+        let fed_by_it = self
+            .streams
+            .get(key)
+            .and_then(|stream| stream.origin.as_ref())
+            .is_some_and(|origin| {
+                matches!(
+                    origin.phase,
+                    OriginPhase::Fed(Feeder::Pull(_)) | OriginPhase::Frozen
+                )
+            });
         self.forget_pull(key);
         if fed_by_it {
             self.gone(key, reason);
@@ -224,7 +314,9 @@ impl Engine {
     /// Stops a pull and removes its entry; its stream is the caller's business.
     pub(super) fn forget_pull(&mut self, key: &StreamKey) {
         self.timers.clear(&Timer::PullRetry(key.clone()));
-        let Some(pull) = self.pulls.remove(key) else { return };
+        let Some(pull) = self.pulls.remove(key) else {
+            return;
+        };
         self.touch(key);
         if let Some(job) = pull.job {
             self.stop_job(job, Command::StopPull(job));
@@ -238,17 +330,30 @@ impl Engine {
     pub(super) fn recent_failure(&self, key: &StreamKey) -> Option<String> {
         let last_chance = self.now + self.settings.max_stream_wait;
         let pull = self.pulls.get(key).map(|pull| &pull.state);
-        let ffmpeg = self.ffmpegs.values().find(|ffmpeg| ffmpeg.spec.local.as_ref() == Some(key)).map(|ffmpeg| &ffmpeg.state);
-        [pull, ffmpeg].into_iter().flatten().find_map(|state| match state {
-            JobState::Failed { reason } => Some(reason.clone()),
-            JobState::BackingOff { reason, retry_at, .. } if *retry_at > last_chance => Some(reason.clone()),
-            JobState::Idle | JobState::Connecting | JobState::Live | JobState::BackingOff { .. } => None,
-        })
+        let ffmpeg = self
+            .ffmpegs
+            .values()
+            .find(|ffmpeg| ffmpeg.spec.local.as_ref() == Some(key))
+            .map(|ffmpeg| &ffmpeg.state);
+        [pull, ffmpeg]
+            .into_iter()
+            .flatten()
+            .find_map(|state| match state {
+                JobState::Failed { reason } => Some(reason.clone()),
+                JobState::BackingOff { reason, retry_at, .. } if *retry_at > last_chance => {
+                    Some(reason.clone())
+                }
+                JobState::Idle | JobState::Connecting | JobState::Live | JobState::BackingOff { .. } => None,
+            })
     }
 
     /// Whether a source for this stream is connecting, or will try again in time for somebody who starts to wait now.
     pub(super) fn source_is_under_way(&self, key: &StreamKey) -> bool {
-        self.pulls.contains_key(key) || self.ffmpegs.values().any(|ffmpeg| ffmpeg.spec.local.as_ref() == Some(key))
+        self.pulls.contains_key(key)
+            || self
+                .ffmpegs
+                .values()
+                .any(|ffmpeg| ffmpeg.spec.local.as_ref() == Some(key))
     }
 
     /// Starts what the rules make of a missing stream that somebody waits for.
@@ -272,7 +377,11 @@ impl Engine {
             .pulls
             .iter()
             .filter(|(_, pull)| pull.spec.rule.as_ref().is_some_and(|rule| !rule.on_demand))
-            .filter(|(_, pull)| !rules.iter().any(|rule| matches!(rule, RuleSource::Pull(spec) if *spec == pull.spec)))
+            .filter(|(_, pull)| {
+                !rules
+                    .iter()
+                    .any(|rule| matches!(rule, RuleSource::Pull(spec) if *spec == pull.spec))
+            })
             .map(|(key, _)| key.clone())
             .collect();
         for key in gone {
@@ -283,7 +392,11 @@ impl Engine {
             .ffmpegs
             .iter()
             .filter(|(_, ffmpeg)| ffmpeg.spec.rule.as_ref().is_some_and(|rule| !rule.on_demand))
-            .filter(|(_, ffmpeg)| !rules.iter().any(|rule| matches!(rule, RuleSource::Ffmpeg(spec) if *spec == ffmpeg.spec)))
+            .filter(|(_, ffmpeg)| {
+                !rules
+                    .iter()
+                    .any(|rule| matches!(rule, RuleSource::Ffmpeg(spec) if *spec == ffmpeg.spec))
+            })
             .map(|(key, _)| key.clone())
             .collect();
         for key in gone {
@@ -291,7 +404,11 @@ impl Engine {
         }
         for rule in rules {
             let Some(key) = rule.key().cloned() else { continue };
-            let taken = self.source_is_under_way(&key) || self.streams.get(&key).is_some_and(|s: &Stream| s.origin.is_some());
+            let taken = self.source_is_under_way(&key)
+                || self
+                    .streams
+                    .get(&key)
+                    .is_some_and(|s: &Stream| s.origin.is_some());
             if !taken {
                 self.start_rule(&key, rule);
             }

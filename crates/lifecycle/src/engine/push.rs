@@ -27,7 +27,10 @@ impl Push {
         PushView {
             spec: self.spec.clone(),
             state: self.state.clone(),
-            live: self.live_before + self.live_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            live: self.live_before
+                + self
+                    .live_since
+                    .map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             losses: self.losses,
             job: self.job,
         }
@@ -48,7 +51,10 @@ impl Engine {
         }
         if self.pushes.len() >= self.settings.max_jobs {
             self.refused_at_limit += 1;
-            return Err(OpError::AtLimit { what: "pushers", limit: self.settings.max_jobs });
+            return Err(OpError::AtLimit {
+                what: "pushers",
+                limit: self.settings.max_jobs,
+            });
         }
         let key = spec.key.clone();
         let push = Push {
@@ -74,13 +80,17 @@ impl Engine {
     }
 
     fn start_push(&mut self, key: &str) {
-        let Some(spec) = self.pushes.get(key).map(|push| push.spec.clone()) else { return };
+        let Some(spec) = self.pushes.get(key).map(|push| push.spec.clone()) else {
+            return;
+        };
         let Some(incarnation) = self.source_of(&spec) else {
             self.forget_push(key, OpError::SourceNotFound);
             return;
         };
         let job = self.new_job(JobOwner::Push(key.to_owned()));
-        let Some(push) = self.pushes.get_mut(key) else { return };
+        let Some(push) = self.pushes.get_mut(key) else {
+            return;
+        };
         push.state = JobState::Connecting;
         push.job = Some(job);
         push.incarnation = incarnation;
@@ -90,13 +100,21 @@ impl Engine {
         }
         self.note(&stream, "push_connecting", "");
         self.touch(&stream);
-        self.command(Command::StartPush { job, spec: Box::new(spec), incarnation });
+        self.command(Command::StartPush {
+            job,
+            spec: Box::new(spec),
+            incarnation,
+        });
     }
 
     pub(super) fn push_started(&mut self, job: JobId) {
-        let Some(JobOwner::Push(key)) = self.jobs.get(&job).cloned() else { return };
+        let Some(JobOwner::Push(key)) = self.jobs.get(&job).cloned() else {
+            return;
+        };
         let now = self.now;
-        let Some(push) = self.pushes.get_mut(&key) else { return };
+        let Some(push) = self.pushes.get_mut(&key) else {
+            return;
+        };
         push.state = JobState::Live;
         push.failures = 0;
         push.live_since = Some(now);
@@ -108,10 +126,14 @@ impl Engine {
     }
 
     pub(super) fn push_ended(&mut self, job: JobId, reason: &str) {
-        let Some(JobOwner::Push(key)) = self.jobs.get(&job).cloned() else { return };
+        let Some(JobOwner::Push(key)) = self.jobs.get(&job).cloned() else {
+            return;
+        };
         self.jobs.remove(&job);
         let now = self.now;
-        let Some(push) = self.pushes.get_mut(&key) else { return };
+        let Some(push) = self.pushes.get_mut(&key) else {
+            return;
+        };
         push.job = None;
         let was_live = push.live_since.is_some();
         if let Some(since) = push.live_since.take() {
@@ -128,7 +150,11 @@ impl Engine {
             None => false,
         };
         let (stream, incarnation, failures) = (push.spec.stream.clone(), push.incarnation, push.failures);
-        self.note(&stream, if was_live { "push_lost" } else { "push_failed" }, reason);
+        self.note(
+            &stream,
+            if was_live { "push_lost" } else { "push_failed" },
+            reason,
+        );
         self.reader_left(&stream, incarnation, Reader::Push(job), "pusher");
         if given_up {
             self.forget_push(&key, OpError::Failed(reason.to_owned()));
@@ -138,7 +164,11 @@ impl Engine {
         let retry_at = now + self.settings.backoff.pause(failures, random);
         self.timers.set(Timer::PushRetry(key.clone()), retry_at);
         if let Some(push) = self.pushes.get_mut(&key) {
-            push.state = JobState::BackingOff { reason: reason.to_owned(), was_live, retry_at };
+            push.state = JobState::BackingOff {
+                reason: reason.to_owned(),
+                was_live,
+                retry_at,
+            };
         }
     }
 
@@ -161,7 +191,9 @@ impl Engine {
 
     fn forget_push(&mut self, key: &str, error: OpError) {
         self.timers.clear(&Timer::PushRetry(key.to_owned()));
-        let Some(push) = self.pushes.remove(key) else { return };
+        let Some(push) = self.pushes.remove(key) else {
+            return;
+        };
         if let Some(job) = push.job {
             self.stop_job(job, Command::StopPush(job));
             self.reader_left(&push.spec.stream, push.incarnation, Reader::Push(job), "pusher");

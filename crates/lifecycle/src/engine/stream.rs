@@ -93,8 +93,13 @@ impl Stream {
         match &self.origin {
             None if self.waiting.is_empty() => "missing",
             None => "wanted",
-            Some(Origin { phase: OriginPhase::Orphan { .. } | OriginPhase::Frozen, .. }) => "orphan",
-            Some(Origin { registered: false, .. }) => "starting",
+            Some(Origin {
+                phase: OriginPhase::Orphan { .. } | OriginPhase::Frozen,
+                ..
+            }) => "orphan",
+            Some(Origin {
+                registered: false, ..
+            }) => "starting",
             Some(_) if watched => "live",
             Some(_) => "unwatched",
         }
@@ -110,12 +115,16 @@ impl Stream {
     }
 
     pub fn is_orphan(&self) -> bool {
-        self.origin.as_ref().is_some_and(|origin| !matches!(origin.phase, OriginPhase::Fed(_)))
+        self.origin
+            .as_ref()
+            .is_some_and(|origin| !matches!(origin.phase, OriginPhase::Fed(_)))
     }
 
     /// The origin, if it is of this incarnation.
     pub fn incarnation(&mut self, incarnation: u64) -> Option<&mut Origin> {
-        self.origin.as_mut().filter(|origin| origin.incarnation == incarnation)
+        self.origin
+            .as_mut()
+            .filter(|origin| origin.incarnation == incarnation)
     }
 
     pub fn is_nothing(&self) -> bool {
@@ -145,10 +154,15 @@ pub(super) struct Session {
 pub(super) enum SessionPhase {
     AskingPublish(Ticket),
     /// Feeds this stream, whose name may differ from the one asked for (`stream_replace`).
-    Publishing { key: media::StreamKey, incarnation: u64 },
+    Publishing {
+        key: media::StreamKey,
+        incarnation: u64,
+    },
     AskingPlay(Ticket),
     Waiting,
-    Playing { incarnation: u64 },
+    Playing {
+        incarnation: u64,
+    },
     /// Refused, or its stream is gone: only its end is awaited.
     Over,
 }

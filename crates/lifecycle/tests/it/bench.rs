@@ -27,13 +27,17 @@ pub fn access(session: u64, stream: &str) -> Access {
 }
 
 pub fn allow(options: ProtocolOptions) -> Outcome {
-    Outcome::Publish(Ok(PublishAnswer { options, takeover: None }))
+    Outcome::Publish(Ok(PublishAnswer {
+        options,
+        takeover: None,
+    }))
 }
 
 pub fn pull_spec(stream: &str) -> PullSpec {
     PullSpec {
         key: key(stream),
         url: "rtmp://camera/live/1".into(),
+        alternatives: Vec::new(),
         options: ProtocolOptions::default(),
         retry_count: None,
         force: false,
@@ -70,7 +74,10 @@ pub fn push_spec(stream: &str) -> PushSpec {
 }
 
 pub fn on_demand(close_after_ms: u64) -> Option<RulePolicy> {
-    Some(RulePolicy { on_demand: true, close_after: Duration::from_millis(close_after_ms) })
+    Some(RulePolicy {
+        on_demand: true,
+        close_after: Duration::from_millis(close_after_ms),
+    })
 }
 
 pub struct Bench {
@@ -121,56 +128,129 @@ impl Bench {
 
     #[track_caller]
     pub fn play(&mut self, ms: u64, session: u64, stream: &str, expected: &[&str]) {
-        self.at(ms, Event::PlayRequested { access: access(session, stream), rule: None }, expected);
+        self.at(
+            ms,
+            Event::PlayRequested {
+                access: access(session, stream),
+                rule: None,
+            },
+            expected,
+        );
     }
 
     #[track_caller]
     pub fn play_by_rule(&mut self, ms: u64, session: u64, stream: &str, rule: RuleSource, expected: &[&str]) {
-        self.at(ms, Event::PlayRequested { access: access(session, stream), rule: Some(Box::new(rule)) }, expected);
+        self.at(
+            ms,
+            Event::PlayRequested {
+                access: access(session, stream),
+                rule: Some(Box::new(rule)),
+            },
+            expected,
+        );
     }
 
     #[track_caller]
     pub fn publish(&mut self, ms: u64, session: u64, stream: &str, expected: &[&str]) {
-        self.at(ms, Event::PublishRequested { access: access(session, stream), origin: OriginType::RtmpPush }, expected);
+        self.at(
+            ms,
+            Event::PublishRequested {
+                access: access(session, stream),
+                origin: OriginType::RtmpPush,
+            },
+            expected,
+        );
     }
 
     /// Answers the open question of this name, as the commands show it.
     #[track_caller]
     pub fn reply(&mut self, ms: u64, question: &str, outcome: Outcome, expected: &[&str]) {
-        let ticket = *self.tickets.get(question).unwrap_or_else(|| panic!("never asked: {question}"));
-        self.at(ms, Event::Reply { ticket, outcome, took: Duration::from_millis(1) }, expected);
+        let ticket = *self
+            .tickets
+            .get(question)
+            .unwrap_or_else(|| panic!("never asked: {question}"));
+        self.at(
+            ms,
+            Event::Reply {
+                ticket,
+                outcome,
+                took: Duration::from_millis(1),
+            },
+            expected,
+        );
     }
 
     #[track_caller]
     pub fn let_play(&mut self, ms: u64, session: u64, expected: &[&str]) {
-        self.reply(ms, &format!("on_play s{session}"), Outcome::Play(Ok(())), expected);
+        self.reply(
+            ms,
+            &format!("on_play s{session}"),
+            Outcome::Play(Ok(())),
+            expected,
+        );
     }
 
     #[track_caller]
     pub fn not_found(&mut self, ms: u64, stream: &str, advice: Advice, expected: &[&str]) {
-        self.reply(ms, &format!("on_stream_not_found {stream}"), Outcome::NotFound(advice), expected);
+        self.reply(
+            ms,
+            &format!("on_stream_not_found {stream}"),
+            Outcome::NotFound(advice),
+            expected,
+        );
     }
 
     #[track_caller]
     pub fn none_reader(&mut self, ms: u64, stream: &str, advice: Advice, expected: &[&str]) {
-        self.reply(ms, &format!("on_stream_none_reader {stream}"), Outcome::NoneReader(advice), expected);
+        self.reply(
+            ms,
+            &format!("on_stream_none_reader {stream}"),
+            Outcome::NoneReader(advice),
+            expected,
+        );
     }
 
     #[track_caller]
     pub fn ready(&mut self, ms: u64, stream: &str, expected: &[&str]) {
-        self.at(ms, Event::Ready { key: key(stream), incarnation: self.incarnation }, expected);
+        self.at(
+            ms,
+            Event::Ready {
+                key: key(stream),
+                incarnation: self.incarnation,
+            },
+            expected,
+        );
     }
 
     #[track_caller]
     pub fn ended(&mut self, ms: u64, session: u64, clean: bool, expected: &[&str]) {
-        let end = SessionEnd { clean, bytes: 10, duration: Duration::from_secs(1), reason: "test".into() };
-        self.at(ms, Event::SessionEnded { session: SessionId(session), end }, expected);
+        let end = SessionEnd {
+            clean,
+            bytes: 10,
+            duration: Duration::from_secs(1),
+            reason: "test".into(),
+        };
+        self.at(
+            ms,
+            Event::SessionEnded {
+                session: SessionId(session),
+                end,
+            },
+            expected,
+        );
     }
 
     #[track_caller]
     pub fn op(&mut self, ms: u64, op: Op, expected: &[&str]) {
         self.op += 1;
-        self.at(ms, Event::Op { id: OpId(self.op), op }, expected);
+        self.at(
+            ms,
+            Event::Op {
+                id: OpId(self.op),
+                op,
+            },
+            expected,
+        );
     }
 
     /// An event about the attempt that was started last.
@@ -188,8 +268,17 @@ impl Bench {
     pub fn live(&mut self, ms: u64, session: u64, stream: &str, options: ProtocolOptions) {
         self.publish(ms, session, stream, &[&format!("ask on_publish s{session}")]);
         let open = [format!("open {stream}"), format!("s{session} publish ok")];
-        self.reply(ms, &format!("on_publish s{session}"), allow(options), &[&open[0], &open[1]]);
-        self.ready(ms, stream, &[&format!("register {stream} rtmp"), &format!("+rtmp {stream}")]);
+        self.reply(
+            ms,
+            &format!("on_publish s{session}"),
+            allow(options),
+            &[&open[0], &open[1]],
+        );
+        self.ready(
+            ms,
+            stream,
+            &[&format!("register {stream} rtmp"), &format!("+rtmp {stream}")],
+        );
     }
 
     /// A player of a registered stream.
@@ -212,18 +301,39 @@ impl Bench {
                 format!("ask {question}")
             }
             Command::Cancel(ticket) => {
-                let question = self.tickets.iter().find(|(_, open)| **open == ticket).expect("an asked question");
+                let question = self
+                    .tickets
+                    .iter()
+                    .find(|(_, open)| **open == ticket)
+                    .expect("an asked question");
                 format!("cancel {}", question.0)
             }
-            Command::Notify(Notice::StreamChanged { key, schema, registered, .. }) => {
+            Command::Notify(Notice::StreamChanged {
+                key,
+                schema,
+                registered,
+                ..
+            }) => {
                 format!("{}{schema} {}", if registered { "+" } else { "-" }, name(&key))
             }
-            Command::Notify(Notice::FlowReport { access, bytes, player, .. }) => {
-                format!("flow {} {bytes} {}", access.client.id, if player { "player" } else { "publisher" })
+            Command::Notify(Notice::FlowReport {
+                access,
+                bytes,
+                player,
+                ..
+            }) => {
+                format!(
+                    "flow {} {bytes} {}",
+                    access.client.id,
+                    if player { "player" } else { "publisher" }
+                )
             }
             Command::Verdict { session, verdict } => match verdict {
                 Verdict::Publish(Ok(grant)) => {
-                    format!("s{session} publish {}", if grant.resumed { "resumed" } else { "ok" })
+                    format!(
+                        "s{session} publish {}",
+                        if grant.resumed { "resumed" } else { "ok" }
+                    )
                 }
                 Verdict::Publish(Err(refusal)) => format!("s{session} publish {}", refused(&refusal)),
                 Verdict::Play(Ok(_)) => format!("s{session} play ok"),
@@ -247,7 +357,11 @@ impl Bench {
                 format!("pull {}", name(&spec.key))
             }
             Command::AcceptPull { grant, .. } => {
-                format!("accept {}{}", name(&grant.key), if grant.resumed { " resumed" } else { "" })
+                format!(
+                    "accept {}{}",
+                    name(&grant.key),
+                    if grant.resumed { " resumed" } else { "" }
+                )
             }
             Command::StopPull(_) => "stop pull".into(),
             Command::StartFfmpeg { job, spec } => {

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 fn delay(ms: u64) -> Settings {
     let delay = Duration::from_millis(ms);
-    Settings { none_reader_delay: delay, none_reader_retry: delay, ..Settings::default() }
+    Settings {
+        none_reader_delay: delay,
+        none_reader_retry: delay,
+        ..Settings::default()
+    }
 }
 
 #[test]
@@ -19,7 +23,12 @@ fn none_reader_is_asked_once_after_the_delay() {
     bench.ended(5_000, 2, true, &[]);
     bench.tick(24_999, &[]);
     bench.tick(25_000, &["ask on_stream_none_reader cam"]);
-    bench.none_reader(25_200, "cam", Advice::Close, &["kick s1", "-rtmp cam", "remove cam"]);
+    bench.none_reader(
+        25_200,
+        "cam",
+        Advice::Close,
+        &["kick s1", "-rtmp cam", "remove cam"],
+    );
     bench.ended(25_300, 1, false, &[]);
     assert_eq!(bench.engine.deadline(), None);
 }
@@ -31,7 +40,11 @@ fn a_stream_that_was_never_watched_is_asked_about_once_too() {
     bench.tick(599, &[]);
     bench.tick(600, &["ask on_stream_none_reader cam"]);
     bench.none_reader(610, "cam", Advice::Keep, &[]);
-    assert_eq!(bench.engine.deadline(), None, "an answered question is not repeated");
+    assert_eq!(
+        bench.engine.deadline(),
+        None,
+        "an answered question is not repeated"
+    );
 }
 
 #[test]
@@ -83,7 +96,12 @@ fn the_question_waits_for_a_permission_that_is_being_asked() {
     bench.live(0, 1, "cam", ProtocolOptions::default());
     bench.play(900, 2, "cam", &["ask on_play s2"]);
     bench.tick(1_000, &[]);
-    bench.reply(3_000, "on_play s2", Outcome::Play(Err("no".into())), &["s2 play denied", "ask on_stream_none_reader cam"]);
+    bench.reply(
+        3_000,
+        "on_play s2",
+        Outcome::Play(Err("no".into())),
+        &["s2 play denied", "ask on_stream_none_reader cam"],
+    );
 }
 
 #[test]
@@ -94,7 +112,12 @@ fn denied_viewers_do_not_keep_a_stream_open() {
         let session = 10 + n;
         bench.play(n * 100, session, "cam", &[&format!("ask on_play s{session}")]);
         let denied = Outcome::Play(Err("no".into()));
-        bench.reply(n * 100 + 50, &format!("on_play s{session}"), denied, &[&format!("s{session} play denied")]);
+        bench.reply(
+            n * 100 + 50,
+            &format!("on_play s{session}"),
+            denied,
+            &[&format!("s{session} play denied")],
+        );
     }
     bench.tick(1_000, &["ask on_stream_none_reader cam"]);
 }
@@ -103,10 +126,19 @@ fn denied_viewers_do_not_keep_a_stream_open() {
 fn a_viewer_after_the_answer_makes_the_stream_start_anew() {
     let mut bench = Bench::with(delay(1_000));
     bench.op(0, Op::AddPull(pull_spec("cam")), &["pull cam"]);
-    bench.job(1, |job| Event::PullOpened { job }, &["open cam", "accept cam", "op1 key __defaultVhost__/live/cam"]);
+    bench.job(
+        1,
+        |job| Event::PullOpened { job },
+        &["open cam", "accept cam", "op1 key __defaultVhost__/live/cam"],
+    );
     bench.ready(2, "cam", &["register cam rtmp", "+rtmp cam"]);
     bench.tick(1_002, &["ask on_stream_none_reader cam"]);
-    bench.none_reader(1_010, "cam", Advice::Close, &["stop pull", "-rtmp cam", "remove cam"]);
+    bench.none_reader(
+        1_010,
+        "cam",
+        Advice::Close,
+        &["stop pull", "-rtmp cam", "remove cam"],
+    );
     bench.play(1_011, 2, "cam", &["ask on_play s2"]);
     bench.let_play(1_012, 2, &["ask on_stream_not_found cam"]);
     bench.op(1_013, Op::AddPull(pull_spec("cam")), &["pull cam"]);
@@ -139,9 +171,20 @@ fn a_hook_that_is_switched_on_later_hears_of_streams_that_were_unwatched_before(
 #[test]
 fn auto_close_tells_the_service_and_does_not_wait_for_it() {
     let mut bench = Bench::with(delay(1_000));
-    let options = ProtocolOptions { auto_close: true, ..ProtocolOptions::default() };
+    let options = ProtocolOptions {
+        auto_close: true,
+        ..ProtocolOptions::default()
+    };
     bench.live(0, 1, "cam", options);
-    bench.tick(1_000, &["ask on_stream_none_reader cam", "kick s1", "-rtmp cam", "remove cam"]);
+    bench.tick(
+        1_000,
+        &[
+            "ask on_stream_none_reader cam",
+            "kick s1",
+            "-rtmp cam",
+            "remove cam",
+        ],
+    );
     bench.none_reader(1_001, "cam", Advice::Keep, &[]);
 }
 
@@ -150,13 +193,20 @@ fn waiting_players_are_no_readers_but_the_api_respects_them() {
     let mut bench = Bench::new();
     bench.live(0, 1, "cam", ProtocolOptions::default());
     bench.watch(1, 2, "cam");
-    let close = |force| Op::CloseStream { key: key("cam"), force };
+    let close = |force| Op::CloseStream {
+        key: key("cam"),
+        force,
+    };
     bench.op(
         2,
         close(false),
         &["op1 error the stream is watched by 1 readers; use force=1 to close it all the same"],
     );
-    bench.op(3, close(true), &["kick s1", "-rtmp cam", "remove cam", "op2 done"]);
+    bench.op(
+        3,
+        close(true),
+        &["kick s1", "-rtmp cam", "remove cam", "op2 done"],
+    );
     bench.ended(4, 2, true, &[]);
     bench.ended(4, 1, false, &[]);
     bench.op(5, close(true), &["op3 error can not find the stream"]);

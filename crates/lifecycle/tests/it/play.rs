@@ -19,7 +19,12 @@ fn a_player_of_a_live_stream_plays_after_permission() {
 fn a_denied_player_never_causes_not_found() {
     let mut bench = Bench::new();
     bench.play(0, 1, "cam", &["ask on_play s1"]);
-    bench.reply(1, "on_play s1", Outcome::Play(Err("no".into())), &["s1 play denied"]);
+    bench.reply(
+        1,
+        "on_play s1",
+        Outcome::Play(Err("no".into())),
+        &["s1 play denied"],
+    );
     bench.ended(2, 1, true, &[]);
     assert_eq!(bench.engine.deadline(), None);
 }
@@ -37,7 +42,11 @@ fn many_players_of_a_missing_stream_ask_once_and_are_released_together() {
     bench.not_found(5, "cam", Advice::Keep, &[]);
     bench.play(6, 51, "cam", &["ask on_play s51"]);
     bench.let_play(7, 51, &[]);
-    bench.job(8, |job| Event::PullOpened { job }, &["open cam", "accept cam", "op1 key __defaultVhost__/live/cam"]);
+    bench.job(
+        8,
+        |job| Event::PullOpened { job },
+        &["open cam", "accept cam", "op1 key __defaultVhost__/live/cam"],
+    );
     let mut expected = vec!["register cam rtmp".to_owned(), "+rtmp cam".to_owned()];
     expected.extend((1..=51).map(|session| format!("s{session} play ok")));
     bench.ready(9, "cam", &expected.iter().map(String::as_str).collect::<Vec<_>>());
@@ -45,7 +54,10 @@ fn many_players_of_a_missing_stream_ask_once_and_are_released_together() {
 
 #[test]
 fn the_reference_behaviour_of_one_call_per_player_can_be_restored() {
-    let mut bench = Bench::with(Settings { not_found_per_player: true, ..Settings::default() });
+    let mut bench = Bench::with(Settings {
+        not_found_per_player: true,
+        ..Settings::default()
+    });
     for session in 1..=3 {
         bench.play(0, session, "cam", &[&format!("ask on_play s{session}")]);
         bench.let_play(1, session, &["ask on_stream_not_found cam"]);
@@ -63,14 +75,22 @@ fn close_true_fails_all_who_wait_and_the_next_player_is_a_new_question() {
     }
     bench.let_play(1, 1, &["ask on_stream_not_found cam"]);
     bench.let_play(1, 2, &[]);
-    bench.not_found(2, "cam", Advice::Close, &["s1 play not found", "s2 play not found"]);
+    bench.not_found(
+        2,
+        "cam",
+        Advice::Close,
+        &["s1 play not found", "s2 play not found"],
+    );
     bench.play(3, 3, "cam", &["ask on_play s3"]);
     bench.let_play(4, 3, &["ask on_stream_not_found cam"]);
 }
 
 #[test]
 fn without_an_answer_a_player_waits_its_full_time_and_no_longer() {
-    let mut bench = Bench::with(Settings { max_stream_wait: Duration::from_secs(5), ..Settings::default() });
+    let mut bench = Bench::with(Settings {
+        max_stream_wait: Duration::from_secs(5),
+        ..Settings::default()
+    });
     bench.play(0, 1, "cam", &["ask on_play s1"]);
     bench.let_play(100, 1, &["ask on_stream_not_found cam"]);
     bench.not_found(200, "cam", Advice::Failed("down".into()), &[]);
@@ -94,7 +114,10 @@ fn after_a_failed_call_a_further_player_makes_the_service_be_asked_again_but_not
 
 #[test]
 fn an_answer_does_not_stand_for_players_who_come_much_later() {
-    let mut bench = Bench::with(Settings { max_stream_wait: Duration::from_secs(5), ..Settings::default() });
+    let mut bench = Bench::with(Settings {
+        max_stream_wait: Duration::from_secs(5),
+        ..Settings::default()
+    });
     bench.play(0, 1, "cam", &["ask on_play s1"]);
     bench.let_play(0, 1, &["ask on_stream_not_found cam"]);
     bench.not_found(10, "cam", Advice::Keep, &[]);
@@ -126,9 +149,15 @@ fn a_player_that_leaves_while_being_asked_about_cancels_the_call() {
 
 #[test]
 fn a_schema_that_is_switched_off_is_refused_at_once() {
-    let mut bench = Bench::with(Settings { rtmp_direct_proxy: false, ..Settings::default() });
+    let mut bench = Bench::with(Settings {
+        rtmp_direct_proxy: false,
+        ..Settings::default()
+    });
     bench.publish(0, 1, "cam", &["ask on_publish s1"]);
-    let options = ProtocolOptions { enable_rtmp: false, ..ProtocolOptions::default() };
+    let options = ProtocolOptions {
+        enable_rtmp: false,
+        ..ProtocolOptions::default()
+    };
     bench.reply(1, "on_publish s1", allow(options), &["open cam", "s1 publish ok"]);
     bench.ready(2, "cam", &["register cam "]);
     bench.play(3, 2, "cam", &["ask on_play s2"]);
@@ -138,7 +167,10 @@ fn a_schema_that_is_switched_off_is_refused_at_once() {
 #[test]
 fn with_direct_proxy_a_push_keeps_its_own_schema() {
     let mut bench = Bench::new();
-    let options = ProtocolOptions { enable_rtmp: false, ..ProtocolOptions::default() };
+    let options = ProtocolOptions {
+        enable_rtmp: false,
+        ..ProtocolOptions::default()
+    };
     bench.live(0, 1, "cam", options);
     bench.watch(1, 2, "cam");
 }
@@ -148,10 +180,22 @@ fn a_player_of_a_schema_this_server_cannot_make_is_told_so_when_the_stream_comes
     let mut bench = Bench::new();
     let mut ts = access(1, "cam");
     ts.schema = Schema::Ts;
-    bench.at(0, Event::PlayRequested { access: ts, rule: None }, &["ask on_play s1"]);
+    bench.at(
+        0,
+        Event::PlayRequested {
+            access: ts,
+            rule: None,
+        },
+        &["ask on_play s1"],
+    );
     bench.let_play(1, 1, &["ask on_stream_not_found cam"]);
     bench.publish(2, 9, "cam", &["ask on_publish s9"]);
-    bench.reply(3, "on_publish s9", allow(ProtocolOptions::default()), &["open cam", "s9 publish ok"]);
+    bench.reply(
+        3,
+        "on_publish s9",
+        allow(ProtocolOptions::default()),
+        &["open cam", "s9 publish ok"],
+    );
     bench.ready(4, "cam", &["register cam rtmp", "+rtmp cam", "s1 play not found"]);
 }
 
@@ -159,7 +203,12 @@ fn a_player_of_a_schema_this_server_cannot_make_is_told_so_when_the_stream_comes
 fn a_player_waits_for_a_stream_that_is_starting_without_asking() {
     let mut bench = Bench::new();
     bench.publish(0, 1, "cam", &["ask on_publish s1"]);
-    bench.reply(1, "on_publish s1", allow(ProtocolOptions::default()), &["open cam", "s1 publish ok"]);
+    bench.reply(
+        1,
+        "on_publish s1",
+        allow(ProtocolOptions::default()),
+        &["open cam", "s1 publish ok"],
+    );
     bench.play(2, 2, "cam", &["ask on_play s2"]);
     bench.let_play(3, 2, &[]);
     bench.ready(4, "cam", &["register cam rtmp", "+rtmp cam", "s2 play ok"]);
@@ -169,7 +218,12 @@ fn a_player_waits_for_a_stream_that_is_starting_without_asking() {
 fn when_a_starting_stream_is_lost_the_service_is_asked_about_it() {
     let mut bench = Bench::new();
     bench.publish(0, 1, "cam", &["ask on_publish s1"]);
-    bench.reply(1, "on_publish s1", allow(ProtocolOptions::default()), &["open cam", "s1 publish ok"]);
+    bench.reply(
+        1,
+        "on_publish s1",
+        allow(ProtocolOptions::default()),
+        &["open cam", "s1 publish ok"],
+    );
     bench.play(2, 2, "cam", &["ask on_play s2"]);
     bench.let_play(3, 2, &[]);
     bench.ended(4, 1, false, &["remove cam", "ask on_stream_not_found cam"]);
@@ -180,13 +234,24 @@ fn an_edge_server_that_asks_for_a_missing_stream_is_answered_at_once() {
     let mut bench = Bench::new();
     let mut edge = access(1, "cam");
     edge.params = "edge=1&token=x".into();
-    bench.at(0, Event::PlayRequested { access: edge, rule: None }, &["ask on_play s1"]);
+    bench.at(
+        0,
+        Event::PlayRequested {
+            access: edge,
+            rule: None,
+        },
+        &["ask on_play s1"],
+    );
     bench.let_play(1, 1, &["s1 play not found"]);
 }
 
 #[test]
 fn waiting_players_and_names_are_bounded() {
-    let mut bench = Bench::with(Settings { max_waiting: 1, max_streams: 2, ..Settings::default() });
+    let mut bench = Bench::with(Settings {
+        max_waiting: 1,
+        max_streams: 2,
+        ..Settings::default()
+    });
     bench.play(0, 1, "a", &["ask on_play s1"]);
     bench.let_play(0, 1, &["ask on_stream_not_found a"]);
     bench.play(0, 2, "a", &["ask on_play s2"]);
@@ -194,7 +259,9 @@ fn waiting_players_and_names_are_bounded() {
     bench.play(0, 3, "b", &["ask on_play s3"]);
     bench.play(0, 4, "c", &["s4 play overload"]);
     bench.op(0, Op::Counts, &["op1 list"]);
-    let Some(Ok(OpReply::Counts(counts))) = &bench.last_reply else { panic!("counts") };
+    let Some(Ok(OpReply::Counts(counts))) = &bench.last_reply else {
+        panic!("counts")
+    };
     assert_eq!(counts.refused_at_limit, 2);
 }
 
@@ -211,9 +278,23 @@ fn a_readers_traffic_is_reported_from_the_threshold_on() {
         reason: "left".into(),
     };
     let session = lifecycle::SessionId(2);
-    bench.at(2, Event::SessionEnded { session, end: end(999) }, &[]);
+    bench.at(
+        2,
+        Event::SessionEnded {
+            session,
+            end: end(999),
+        },
+        &[],
+    );
     let session = lifecycle::SessionId(3);
-    bench.at(3, Event::SessionEnded { session, end: end(1000) }, &["flow s3 1000 player"]);
+    bench.at(
+        3,
+        Event::SessionEnded {
+            session,
+            end: end(1000),
+        },
+        &["flow s3 1000 player"],
+    );
 }
 
 #[test]
@@ -224,9 +305,23 @@ fn the_timeline_tells_the_story_and_survives_the_stream() {
     bench.not_found(5, "cam", Advice::Close, &["s1 play not found"]);
     bench.ended(6, 1, true, &[]);
     bench.op(7, Op::Timeline(key("cam")), &["op1 list"]);
-    let Some(Ok(OpReply::Timeline(view))) = &bench.last_reply else { panic!("a timeline") };
+    let Some(Ok(OpReply::Timeline(view))) = &bench.last_reply else {
+        panic!("a timeline")
+    };
     assert_eq!(view.state, "missing");
     let events: Vec<&str> = view.entries.iter().map(|entry| entry.event).collect();
-    assert_eq!(events, ["viewer_waits", "not_found_asked", "not_found_answered", "viewers_failed"]);
-    bench.op(8, Op::Timeline(key("never")), &["op2 error can not find the stream"]);
+    assert_eq!(
+        events,
+        [
+            "viewer_waits",
+            "not_found_asked",
+            "not_found_answered",
+            "viewers_failed"
+        ]
+    );
+    bench.op(
+        8,
+        Op::Timeline(key("never")),
+        &["op2 error can not find the stream"],
+    );
 }

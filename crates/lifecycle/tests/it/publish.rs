@@ -11,7 +11,12 @@ use std::time::Duration;
 fn nothing_is_opened_before_the_verdict() {
     let mut bench = Bench::new();
     bench.publish(0, 1, "cam", &["ask on_publish s1"]);
-    bench.reply(5, "on_publish s1", Outcome::Publish(Err("denied".into())), &["s1 publish denied"]);
+    bench.reply(
+        5,
+        "on_publish s1",
+        Outcome::Publish(Err("denied".into())),
+        &["s1 publish denied"],
+    );
     bench.ended(6, 1, true, &[]);
     assert_eq!(bench.engine.state_of(&key("cam")), "missing");
 }
@@ -24,7 +29,12 @@ fn a_broken_publisher_is_waited_for_and_its_return_keeps_the_viewers() {
     bench.ended(1_000, 1, false, &["orphan cam"]);
     assert_eq!(bench.engine.state_of(&key("cam")), "orphan");
     bench.publish(5_000, 3, "cam", &["ask on_publish s3"]);
-    bench.reply(5_001, "on_publish s3", allow(ProtocolOptions::default()), &["resume cam", "s3 publish resumed"]);
+    bench.reply(
+        5_001,
+        "on_publish s3",
+        allow(ProtocolOptions::default()),
+        &["resume cam", "s3 publish resumed"],
+    );
     bench.tick(16_000, &[]);
     assert_eq!(bench.engine.state_of(&key("cam")), "live");
     bench.ended(20_000, 3, true, &["-rtmp cam", "remove cam"]);
@@ -33,7 +43,10 @@ fn a_broken_publisher_is_waited_for_and_its_return_keeps_the_viewers() {
 #[test]
 fn a_publisher_that_does_not_return_is_given_up_in_time() {
     let mut bench = Bench::new();
-    let options = ProtocolOptions { continue_push: Duration::from_millis(3_000), ..ProtocolOptions::default() };
+    let options = ProtocolOptions {
+        continue_push: Duration::from_millis(3_000),
+        ..ProtocolOptions::default()
+    };
     bench.live(0, 1, "cam", options);
     bench.ended(1_000, 1, false, &["orphan cam"]);
     bench.tick(3_999, &[]);
@@ -46,7 +59,10 @@ fn a_goodbye_or_no_window_closes_at_once() {
     let mut bench = Bench::new();
     bench.live(0, 1, "a", ProtocolOptions::default());
     bench.ended(1, 1, true, &["-rtmp a", "remove a"]);
-    let options = ProtocolOptions { continue_push: Duration::ZERO, ..ProtocolOptions::default() };
+    let options = ProtocolOptions {
+        continue_push: Duration::ZERO,
+        ..ProtocolOptions::default()
+    };
     bench.live(2, 2, "b", options);
     bench.ended(3, 2, false, &["-rtmp b", "remove b"]);
 }
@@ -55,7 +71,12 @@ fn a_goodbye_or_no_window_closes_at_once() {
 fn a_stream_lost_before_it_was_registered_is_not_waited_for() {
     let mut bench = Bench::new();
     bench.publish(0, 1, "cam", &["ask on_publish s1"]);
-    bench.reply(1, "on_publish s1", allow(ProtocolOptions::default()), &["open cam", "s1 publish ok"]);
+    bench.reply(
+        1,
+        "on_publish s1",
+        allow(ProtocolOptions::default()),
+        &["open cam", "s1 publish ok"],
+    );
     bench.ended(2, 1, false, &["remove cam"]);
 }
 
@@ -64,7 +85,14 @@ fn an_orphaned_stream_closes_whole_when_forced() {
     let mut bench = Bench::new();
     bench.live(0, 1, "cam", ProtocolOptions::default());
     bench.ended(1, 1, false, &["orphan cam"]);
-    bench.op(2, Op::CloseStream { key: key("cam"), force: true }, &["-rtmp cam", "remove cam", "op1 done"]);
+    bench.op(
+        2,
+        Op::CloseStream {
+            key: key("cam"),
+            force: true,
+        },
+        &["-rtmp cam", "remove cam", "op1 done"],
+    );
     bench.live(3, 2, "cam", ProtocolOptions::default());
 }
 
@@ -73,7 +101,12 @@ fn the_second_publisher_of_a_name_is_asked_about_and_then_refused() {
     let mut bench = Bench::new();
     bench.live(0, 1, "cam", ProtocolOptions::default());
     bench.publish(1, 2, "cam", &["ask on_publish s2"]);
-    bench.reply(2, "on_publish s2", allow(ProtocolOptions::default()), &["s2 publish taken"]);
+    bench.reply(
+        2,
+        "on_publish s2",
+        allow(ProtocolOptions::default()),
+        &["s2 publish taken"],
+    );
     bench.ended(3, 2, true, &[]);
     assert_eq!(bench.engine.state_of(&key("cam")), "unwatched");
 }
@@ -83,14 +116,26 @@ fn a_name_is_reserved_when_it_is_granted_not_when_media_flows() {
     let mut bench = Bench::new();
     bench.publish(0, 1, "cam", &["ask on_publish s1"]);
     bench.publish(0, 2, "cam", &["ask on_publish s2"]);
-    bench.reply(1, "on_publish s2", allow(ProtocolOptions::default()), &["open cam", "s2 publish ok"]);
-    bench.reply(2, "on_publish s1", allow(ProtocolOptions::default()), &["s1 publish taken"]);
+    bench.reply(
+        1,
+        "on_publish s2",
+        allow(ProtocolOptions::default()),
+        &["open cam", "s2 publish ok"],
+    );
+    bench.reply(
+        2,
+        "on_publish s1",
+        allow(ProtocolOptions::default()),
+        &["s1 publish taken"],
+    );
 }
 
 #[test]
 fn takeover_by_setting_or_by_answer_replaces_the_first_publisher() {
-    let mut bench =
-        Bench::with(Settings { duplicate_publish: DuplicatePublish::Takeover, ..Settings::default() });
+    let mut bench = Bench::with(Settings {
+        duplicate_publish: DuplicatePublish::Takeover,
+        ..Settings::default()
+    });
     bench.live(0, 1, "cam", ProtocolOptions::default());
     bench.publish(1, 2, "cam", &["ask on_publish s2"]);
     let taken = ["kick s1", "-rtmp cam", "remove cam", "open cam", "s2 publish ok"];
@@ -100,7 +145,10 @@ fn takeover_by_setting_or_by_answer_replaces_the_first_publisher() {
     let mut bench = Bench::new();
     bench.live(0, 1, "cam", ProtocolOptions::default());
     bench.publish(1, 2, "cam", &["ask on_publish s2"]);
-    let answer = PublishAnswer { options: ProtocolOptions::default(), takeover: Some(true) };
+    let answer = PublishAnswer {
+        options: ProtocolOptions::default(),
+        takeover: Some(true),
+    };
     bench.reply(2, "on_publish s2", Outcome::Publish(Ok(answer)), &taken);
 }
 
@@ -116,7 +164,10 @@ fn a_kicked_publisher_has_no_window() {
 fn stream_replace_renames_the_stream_before_anything_is_registered() {
     let mut bench = Bench::new();
     bench.publish(0, 1, "a", &["ask on_publish s1"]);
-    let options = ProtocolOptions { stream_replace: Some("b".into()), ..ProtocolOptions::default() };
+    let options = ProtocolOptions {
+        stream_replace: Some("b".into()),
+        ..ProtocolOptions::default()
+    };
     bench.reply(1, "on_publish s1", allow(options), &["open b", "s1 publish ok"]);
     bench.ready(2, "b", &["register b rtmp", "+rtmp b"]);
     bench.watch(3, 2, "b");
@@ -138,8 +189,20 @@ fn old_news_of_an_earlier_incarnation_is_ignored() {
     let old = bench.incarnation;
     bench.ended(1, 1, true, &["-rtmp cam", "remove cam"]);
     bench.publish(2, 2, "cam", &["ask on_publish s2"]);
-    bench.reply(3, "on_publish s2", allow(ProtocolOptions::default()), &["open cam", "s2 publish ok"]);
-    bench.at(4, Event::Ready { key: key("cam"), incarnation: old }, &[]);
+    bench.reply(
+        3,
+        "on_publish s2",
+        allow(ProtocolOptions::default()),
+        &["open cam", "s2 publish ok"],
+    );
+    bench.at(
+        4,
+        Event::Ready {
+            key: key("cam"),
+            incarnation: old,
+        },
+        &[],
+    );
     assert_eq!(bench.engine.state_of(&key("cam")), "starting");
 }
 
@@ -153,7 +216,14 @@ fn shutdown_removes_everything_and_says_so() {
     bench.at(
         4,
         Event::Shutdown,
-        &["stop pull", "op1 error the server is stopping", "kick s1", "-rtmp cam", "remove cam", "s2 play not found"],
+        &[
+            "stop pull",
+            "op1 error the server is stopping",
+            "kick s1",
+            "-rtmp cam",
+            "remove cam",
+            "s2 play not found",
+        ],
     );
     bench.publish(5, 3, "late", &["s3 publish overload"]);
     bench.play(5, 4, "late", &["s4 play overload"]);

@@ -78,7 +78,9 @@ impl Model {
     }
 
     fn readers(&self, stream: &StreamKey) -> usize {
-        let Some((incarnation, _)) = self.open.get(stream) else { return 0 };
+        let Some((incarnation, _)) = self.open.get(stream) else {
+            return 0;
+        };
         self.sessions
             .values()
             .filter(|(key, player, seen)| key == stream && *player && *seen == Seen::Granted(*incarnation))
@@ -93,8 +95,14 @@ impl Model {
     fn handle(&mut self, event: Event) {
         // The one answer that may never close a watched stream.
         let guarded = match &event {
-            Event::Reply { ticket, outcome: Outcome::NoneReader(_), .. } => match self.questions.get(ticket) {
-                Some(Ask::NoneReader { key, .. }) if self.readers(key) + self.authorizing(key) > 0 => Some(key.clone()),
+            Event::Reply {
+                ticket,
+                outcome: Outcome::NoneReader(_),
+                ..
+            } => match self.questions.get(ticket) {
+                Some(Ask::NoneReader { key, .. }) if self.readers(key) + self.authorizing(key) > 0 => {
+                    Some(key.clone())
+                }
                 _ => None,
             },
             _ => None,
@@ -106,7 +114,9 @@ impl Model {
                 outcome: Outcome::NoneReader(Advice::Failed(_) | Advice::Unconfigured),
                 ..
             } if !self.told.contains(ticket) => match self.questions.get(ticket) {
-                Some(Ask::NoneReader { key, .. }) if self.engine.state_of(key) == "unwatched" => Some(key.clone()),
+                Some(Ask::NoneReader { key, .. }) if self.engine.state_of(key) == "unwatched" => {
+                    Some(key.clone())
+                }
                 _ => None,
             },
             _ => None,
@@ -126,7 +136,10 @@ impl Model {
         }
         self.check(&event);
         if let Some(key) = unanswered.filter(|key| self.engine.state_of(key) == "unwatched") {
-            assert!(self.engine.deadline().is_some(), "leaked: nobody will ask about {key} again");
+            assert!(
+                self.engine.deadline().is_some(),
+                "leaked: nobody will ask about {key} again"
+            );
         }
     }
 
@@ -139,12 +152,27 @@ impl Model {
                     _ => false,
                 };
                 assert!(!self.questions.values().any(same), "asked twice at once: {ask:?}");
-                assert!(self.questions.insert(ticket, ask).is_none(), "a ticket is used once");
+                assert!(
+                    self.questions.insert(ticket, ask).is_none(),
+                    "a ticket is used once"
+                );
             }
-            Command::Cancel(ticket) => assert!(self.questions.remove(&ticket).is_some(), "cancelled what was not open"),
-            Command::Notify(Notice::StreamChanged { key, incarnation, registered, .. }) => {
+            Command::Cancel(ticket) => assert!(
+                self.questions.remove(&ticket).is_some(),
+                "cancelled what was not open"
+            ),
+            Command::Notify(Notice::StreamChanged {
+                key,
+                incarnation,
+                registered,
+                ..
+            }) => {
                 let (open, was) = self.open.get_mut(&key).expect("news of an open stream");
-                assert_eq!((*open, *was), (incarnation, !registered), "registered and removed take turns");
+                assert_eq!(
+                    (*open, *was),
+                    (incarnation, !registered),
+                    "registered and removed take turns"
+                );
                 *was = registered;
             }
             Command::Notify(Notice::FlowReport { .. }) => {}
@@ -156,19 +184,28 @@ impl Model {
                 *seen = match &verdict {
                     Verdict::Play(Ok(grant)) => {
                         assert!(*player);
-                        assert_eq!(self.open.get(&grant.key), Some(&(grant.incarnation, true)), "plays what is registered");
+                        assert_eq!(
+                            self.open.get(&grant.key),
+                            Some(&(grant.incarnation, true)),
+                            "plays what is registered"
+                        );
                         Seen::Granted(grant.incarnation)
                     }
                     Verdict::Publish(Ok(grant)) => {
                         assert!(!*player);
-                        assert_eq!(self.open.get(&grant.key).map(|open| open.0), Some(grant.incarnation));
+                        assert_eq!(
+                            self.open.get(&grant.key).map(|open| open.0),
+                            Some(grant.incarnation)
+                        );
                         Seen::Granted(grant.incarnation)
                     }
                     Verdict::Play(Err(_)) | Verdict::Publish(Err(_)) => Seen::Refused,
                 };
             }
             Command::Open(opening) => {
-                let before = self.open.insert(opening.key.clone(), (opening.incarnation, false));
+                let before = self
+                    .open
+                    .insert(opening.key.clone(), (opening.incarnation, false));
                 assert_eq!(before, None, "one incarnation of a name at a time");
             }
             Command::Resume { key, incarnation, .. } | Command::Orphan { key, incarnation } => {
@@ -179,8 +216,13 @@ impl Model {
             }
             Command::Remove { key, incarnation, .. } => {
                 let told = |(_, ask): &(&Ticket, &Ask)| matches!(ask, Ask::NoneReader { key: about, .. } if *about == key);
-                self.told.extend(self.questions.iter().filter(told).map(|(ticket, _)| *ticket));
-                assert_eq!(self.open.remove(&key), Some((incarnation, false)), "removed once, after it was unregistered");
+                self.told
+                    .extend(self.questions.iter().filter(told).map(|(ticket, _)| *ticket));
+                assert_eq!(
+                    self.open.remove(&key),
+                    Some((incarnation, false)),
+                    "removed once, after it was unregistered"
+                );
             }
             Command::Kick { session, .. } => {
                 self.kicked.insert(session.0);
@@ -190,9 +232,14 @@ impl Model {
             Command::StartPush { job, .. } => assert!(self.jobs.insert(job, "push").is_none()),
             Command::AcceptPull { job, grant } => {
                 assert_eq!(self.jobs.get(&job), Some(&"pull"));
-                assert_eq!(self.open.get(&grant.key).map(|open| open.0), Some(grant.incarnation));
+                assert_eq!(
+                    self.open.get(&grant.key).map(|open| open.0),
+                    Some(grant.incarnation)
+                );
             }
-            Command::StopPull(job) | Command::StopPush(job) => assert!(self.jobs.remove(&job).is_some(), "stopped once"),
+            Command::StopPull(job) | Command::StopPush(job) => {
+                assert!(self.jobs.remove(&job).is_some(), "stopped once")
+            }
             // An ffmpeg may be stopped in order to be restarted, and then removed; its exit ends the job.
             Command::StopFfmpeg(_) => {}
             Command::Finish { op, .. } => assert!(self.open_ops.remove(&op.0), "answered once"),
@@ -205,9 +252,15 @@ impl Model {
                 !self.told.contains(ticket) && matches!(ask, Ask::NoneReader { key, .. } if key == stream)
             });
             let watched = self.readers(stream) > 0;
-            assert!(!(asking && watched), "a watched stream is asked about after {event:?}");
+            assert!(
+                !(asking && watched),
+                "a watched stream is asked about after {event:?}"
+            );
         }
-        assert!(self.engine.deadline().is_none_or(|at| at > self.now), "a timer that is due was left");
+        assert!(
+            self.engine.deadline().is_none_or(|at| at > self.now),
+            "a timer that is due was left"
+        );
     }
 
     fn run(&mut self, step: &Step) {
@@ -216,7 +269,8 @@ impl Model {
             Step::Play { stream, by_rule } => {
                 self.next_session += 1;
                 let access = crate::bench::access(self.next_session, streams[usize::from(stream)]);
-                self.sessions.insert(self.next_session, (access.key.clone(), true, Seen::Asked));
+                self.sessions
+                    .insert(self.next_session, (access.key.clone(), true, Seen::Asked));
                 let mut spec = pull_spec(streams[usize::from(stream)]);
                 spec.rule = on_demand(3_000);
                 let rule = by_rule.then(|| Box::new(RuleSource::Pull(spec)));
@@ -225,26 +279,41 @@ impl Model {
             Step::Publish { stream } => {
                 self.next_session += 1;
                 let access = crate::bench::access(self.next_session, streams[usize::from(stream)]);
-                self.sessions.insert(self.next_session, (access.key.clone(), false, Seen::Asked));
-                self.handle(Event::PublishRequested { access, origin: OriginType::RtmpPush });
+                self.sessions
+                    .insert(self.next_session, (access.key.clone(), false, Seen::Asked));
+                self.handle(Event::PublishRequested {
+                    access,
+                    origin: OriginType::RtmpPush,
+                });
             }
             Step::End { pick, clean } => {
-                let Some(id) = self.sessions.keys().nth(usize::from(pick) % self.sessions.len().max(1)).copied() else {
+                let Some(id) = self
+                    .sessions
+                    .keys()
+                    .nth(usize::from(pick) % self.sessions.len().max(1))
+                    .copied()
+                else {
                     return;
                 };
                 self.end(id, clean);
             }
             Step::Reply { pick, answer } => {
-                let Some((ticket, ask)) =
-                    self.questions.iter().nth(usize::from(pick) % self.questions.len().max(1)).map(|(t, a)| (*t, a.clone()))
+                let Some((ticket, ask)) = self
+                    .questions
+                    .iter()
+                    .nth(usize::from(pick) % self.questions.len().max(1))
+                    .map(|(t, a)| (*t, a.clone()))
                 else {
                     return;
                 };
                 self.reply(ticket, &ask, answer);
             }
             Step::Ready { pick } => {
-                let Some((key, (incarnation, registered))) =
-                    self.open.iter().nth(usize::from(pick) % self.open.len().max(1)).map(|(k, o)| (k.clone(), *o))
+                let Some((key, (incarnation, registered))) = self
+                    .open
+                    .iter()
+                    .nth(usize::from(pick) % self.open.len().max(1))
+                    .map(|(k, o)| (k.clone(), *o))
                 else {
                     return;
                 };
@@ -253,8 +322,11 @@ impl Model {
                 }
             }
             Step::Job { pick, what } => {
-                let Some((job, kind)) =
-                    self.jobs.iter().nth(usize::from(pick) % self.jobs.len().max(1)).map(|(j, k)| (*j, *k))
+                let Some((job, kind)) = self
+                    .jobs
+                    .iter()
+                    .nth(usize::from(pick) % self.jobs.len().max(1))
+                    .map(|(j, k)| (*j, *k))
                 else {
                     return;
                 };
@@ -284,12 +356,21 @@ impl Model {
                     2 => Op::DelPull(key(stream).to_string()),
                     3 => Op::AddFfmpeg(ffmpeg_spec(stream)),
                     4 => Op::AddPush(push_spec(stream)),
-                    5 => Op::CloseStream { key: key(stream), force: false },
-                    _ => Op::CloseStream { key: key(stream), force: true },
+                    5 => Op::CloseStream {
+                        key: key(stream),
+                        force: false,
+                    },
+                    _ => Op::CloseStream {
+                        key: key(stream),
+                        force: true,
+                    },
                 };
                 self.ops += 1;
                 self.open_ops.insert(self.ops);
-                self.handle(Event::Op { id: OpId(self.ops), op });
+                self.handle(Event::Op {
+                    id: OpId(self.ops),
+                    op,
+                });
             }
             Step::Wait { ms } => {
                 let until = self.now + Duration::from_millis(u64::from(ms));
@@ -304,13 +385,21 @@ impl Model {
     }
 
     fn end(&mut self, id: u64, clean: bool) {
-        let end = SessionEnd { clean, bytes: 2_000, duration: Duration::from_secs(1), reason: "left".into() };
+        let end = SessionEnd {
+            clean,
+            bytes: 2_000,
+            duration: Duration::from_secs(1),
+            reason: "left".into(),
+        };
         // The call is over before the session's end is known to the model, so that a cancel finds it.
         self.engine_end(id, end);
     }
 
     fn engine_end(&mut self, id: u64, end: SessionEnd) {
-        self.handle(Event::SessionEnded { session: SessionId(id), end });
+        self.handle(Event::SessionEnded {
+            session: SessionId(id),
+            end,
+        });
     }
 
     fn reply(&mut self, ticket: Ticket, ask: &Ask, answer: u8) {
@@ -321,34 +410,48 @@ impl Model {
             _ => Advice::Failed("down".into()),
         };
         let outcome = match ask {
-            Ask::Publish { .. } if answer % 5 == 0 => Outcome::Publish(Err("no".into())),
+            Ask::Publish { .. } if answer.is_multiple_of(5) => Outcome::Publish(Err("no".into())),
             Ask::Publish { .. } => {
                 let options = ProtocolOptions {
                     continue_push: Duration::from_secs(u64::from(answer % 3) * 5),
-                    auto_close: answer % 7 == 0,
+                    auto_close: answer.is_multiple_of(7),
                     ..ProtocolOptions::default()
                 };
-                let takeover = (answer % 11 == 0).then_some(true);
+                let takeover = (answer.is_multiple_of(11)).then_some(true);
                 Outcome::Publish(Ok(PublishAnswer { options, takeover }))
             }
-            Ask::Play { .. } if answer % 5 == 0 => Outcome::Play(Err("no".into())),
+            Ask::Play { .. } if answer.is_multiple_of(5) => Outcome::Play(Err("no".into())),
             Ask::Play { .. } => Outcome::Play(Ok(())),
             Ask::NotFound { .. } => Outcome::NotFound(advice),
             Ask::NoneReader { .. } => Outcome::NoneReader(advice),
         };
-        self.handle(Event::Reply { ticket, outcome, took: Duration::from_millis(3) });
+        self.handle(Event::Reply {
+            ticket,
+            outcome,
+            took: Duration::from_millis(3),
+        });
     }
 
     /// Answers everything, lets every deadline pass: nobody may be left without a verdict, and no request without an answer.
     fn wind_down(&mut self) {
-        while let Some((ticket, ask)) = self.questions.iter().next().map(|(ticket, ask)| (*ticket, ask.clone())) {
+        while let Some((ticket, ask)) = self
+            .questions
+            .iter()
+            .next()
+            .map(|(ticket, ask)| (*ticket, ask.clone()))
+        {
             self.reply(ticket, &ask, 3);
         }
         let late = self.now + Duration::from_secs(16);
         while let Some(at) = self.engine.deadline().filter(|at| *at <= late) {
             self.now = at.max(self.now);
             self.handle(Event::Tick);
-            while let Some((ticket, ask)) = self.questions.iter().next().map(|(ticket, ask)| (*ticket, ask.clone())) {
+            while let Some((ticket, ask)) = self
+                .questions
+                .iter()
+                .next()
+                .map(|(ticket, ask)| (*ticket, ask.clone()))
+            {
                 self.reply(ticket, &ask, 3);
             }
         }
@@ -359,18 +462,39 @@ impl Model {
         }
         self.handle(Event::Shutdown);
         assert!(self.open.is_empty(), "shutdown left streams: {:?}", self.open);
-        assert!(self.open_ops.is_empty(), "requests without an answer: {:?}", self.open_ops);
+        assert!(
+            self.open_ops.is_empty(),
+            "requests without an answer: {:?}",
+            self.open_ops
+        );
         let sessions: Vec<u64> = self.sessions.keys().copied().collect();
         for id in sessions {
             self.end(id, true);
         }
         self.ops += 1;
         self.open_ops.insert(self.ops);
-        self.engine.handle(self.now, Event::Op { id: OpId(self.ops), op: Op::Counts });
-        let Some(Command::Finish { result: Ok(OpReply::Counts(counts)), .. }) = self.engine.poll_command() else {
+        self.engine.handle(
+            self.now,
+            Event::Op {
+                id: OpId(self.ops),
+                op: Op::Counts,
+            },
+        );
+        let Some(Command::Finish {
+            result: Ok(OpReply::Counts(counts)),
+            ..
+        }) = self.engine.poll_command()
+        else {
             panic!("counts are answered at once");
         };
-        let left = (counts.streams, counts.waiting, counts.playing, counts.pulls, counts.ffmpegs, counts.pushes);
+        let left = (
+            counts.streams,
+            counts.waiting,
+            counts.playing,
+            counts.pulls,
+            counts.ffmpegs,
+            counts.pushes,
+        );
         assert_eq!(left, (0, 0, 0, 0, 0, 0), "something was left behind");
         assert_eq!(self.engine.deadline(), None, "a timer was left behind");
     }

@@ -37,7 +37,12 @@ struct Running {
 impl Jobs {
     /// None yet.
     pub fn new(app: Arc<App>) -> Self {
-        Self { app, tasks: JoinSet::new(), running: HashMap::new(), turns: HashMap::new() }
+        Self {
+            app,
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            turns: HashMap::new(),
+        }
     }
 
     /// Connects to a source.
@@ -46,7 +51,12 @@ impl Jobs {
         let stop = CancellationToken::new();
         let sock = SockSlot::default();
         let url = process::mask::mask(&spec.url).into_owned();
-        let running = Running { stop: stop.clone(), accept: Some(accept), url, sock: sock.clone() };
+        let running = Running {
+            stop: stop.clone(),
+            accept: Some(accept),
+            url,
+            sock: sock.clone(),
+        };
         self.running.insert(job, running);
         let app = self.app.clone();
         self.tasks.spawn(async move {
@@ -63,14 +73,20 @@ impl Jobs {
 
     /// Lets an opened pull feed its stream.
     pub fn accept(&mut self, job: JobId, granted: Granted) {
-        if let Some(accept) = self.running.get_mut(&job).and_then(|running| running.accept.take()) {
+        if let Some(accept) = self
+            .running
+            .get_mut(&job)
+            .and_then(|running| running.accept.take())
+        {
             let _ = accept.send(granted);
         }
     }
 
     /// URL and socket of a pull, for the origin of its stream.
     pub fn origin(&self, job: JobId) -> (String, Option<SockInfo>) {
-        self.running.get(&job).map_or_else(Default::default, |running| (running.url.clone(), running.sock.lock().clone()))
+        self.running.get(&job).map_or_else(Default::default, |running| {
+            (running.url.clone(), running.sock.lock().clone())
+        })
     }
 
     /// Sends a stream on.
@@ -105,7 +121,12 @@ impl Jobs {
 
     fn enter(&mut self, job: JobId) -> CancellationToken {
         let stop = CancellationToken::new();
-        let running = Running { stop: stop.clone(), accept: None, url: String::new(), sock: SockSlot::default() };
+        let running = Running {
+            stop: stop.clone(),
+            accept: None,
+            url: String::new(),
+            sock: SockSlot::default(),
+        };
         self.running.insert(job, running);
         stop
     }
@@ -124,7 +145,9 @@ impl Jobs {
                 Ok(job) => {
                     self.running.remove(&job);
                 }
-                Err(failure) => error!(error = %failure, "a pull, a pusher or an ffmpeg task panicked: a defect"),
+                Err(failure) => {
+                    error!(error = %failure, "a pull, a pusher or an ffmpeg task panicked: a defect")
+                }
             }
         }
     }

@@ -12,8 +12,8 @@ use jobs::Jobs;
 use lifecycle::command::{Feeder, Opening};
 use lifecycle::hook::Advice;
 use lifecycle::{Ask, Command, Engine, Event, OpError, OpId, OpReply, Outcome, SessionId, Ticket, Verdict};
-use media::info::{OriginInfo, OriginType, SockInfo};
 use media::StreamKey;
+use media::info::{OriginInfo, OriginType, SockInfo};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -97,7 +97,10 @@ impl Control {
             }
         };
         if timeout_at(limit, drained).await.is_err() {
-            warn!(sessions = self.app.sessions.len(), "some sessions did not end in time");
+            warn!(
+                sessions = self.app.sessions.len(),
+                "some sessions did not end in time"
+            );
         }
         while let Ok(message) = self.inbox.try_recv() {
             self.take(message);
@@ -109,7 +112,11 @@ impl Control {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => self.handle(event),
-            Message::Request { event, session, answer } => {
+            Message::Request {
+                event,
+                session,
+                answer,
+            } => {
                 self.waiting.insert(session, answer);
                 self.handle(event);
             }
@@ -161,12 +168,21 @@ impl Control {
             }
             Command::Verdict { session, verdict } => self.verdict(session, verdict),
             Command::Open(opening) => self.open(opening),
-            Command::Resume { key, incarnation, feeder, origin } => {
+            Command::Resume {
+                key,
+                incarnation,
+                feeder,
+                origin,
+            } => {
                 info!(stream = %key, incarnation, "the publisher is back");
                 let origin = self.origin(&key, feeder, origin, "");
                 self.with(&key, incarnation, |stream| {
                     let url = stream.origin().url;
-                    let url = if origin.url.is_empty() { url } else { origin.url.clone() };
+                    let url = if origin.url.is_empty() {
+                        url
+                    } else {
+                        origin.url.clone()
+                    };
                     stream.set_origin(OriginInfo { url, ..origin });
                 });
             }
@@ -174,24 +190,46 @@ impl Control {
                 info!(stream = %key, incarnation, "the publisher is lost; the stream is kept for it");
                 self.with(&key, incarnation, |stream| {
                     let url = stream.origin().url;
-                    stream.set_origin(OriginInfo { kind: OriginType::Unknown, url, sock: None });
+                    stream.set_origin(OriginInfo {
+                        kind: OriginType::Unknown,
+                        url,
+                        sock: None,
+                    });
                 });
             }
-            Command::AdoptFfmpeg { key, incarnation, src_url, enable_hls, enable_mp4 } => {
+            Command::AdoptFfmpeg {
+                key,
+                incarnation,
+                src_url,
+                enable_hls,
+                enable_mp4,
+            } => {
                 if enable_hls || enable_mp4 {
                     warn!(stream = %key, enable_hls, enable_mp4, "recording is not available in this version");
                 }
                 self.with(&key, incarnation, |stream| {
                     let sock = stream.origin().sock;
-                    stream.set_origin(OriginInfo { kind: OriginType::FfmpegPull, url: src_url.clone(), sock });
+                    stream.set_origin(OriginInfo {
+                        kind: OriginType::FfmpegPull,
+                        url: src_url.clone(),
+                        sock,
+                    });
                 });
             }
-            Command::Register { key, incarnation, schemas } => {
+            Command::Register {
+                key,
+                incarnation,
+                schemas,
+            } => {
                 self.app.schemas.lock().insert(incarnation, schemas.clone());
                 let schemas: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
                 info!(stream = %key, incarnation, schemas = schemas.join(","), "registered");
             }
-            Command::Remove { key, incarnation, reason } => {
+            Command::Remove {
+                key,
+                incarnation,
+                reason,
+            } => {
                 info!(stream = %key, incarnation, reason, "closed");
                 self.app.schemas.lock().remove(&incarnation);
                 self.app.hub.remove(&key, incarnation, end_reason(&reason));
@@ -202,15 +240,34 @@ impl Control {
             }
             Command::StartPull { job, spec } => self.jobs.pull(job, *spec),
             Command::AcceptPull { job, grant } => {
-                let granted = self.app.hub.get(&grant.key).filter(|stream| stream.incarnation() == grant.incarnation);
+                let granted = self
+                    .app
+                    .hub
+                    .get(&grant.key)
+                    .filter(|stream| stream.incarnation() == grant.incarnation);
                 if let Some(stream) = granted {
-                    self.jobs.accept(job, Granted { key: grant.key, incarnation: grant.incarnation, stream });
+                    self.jobs.accept(
+                        job,
+                        Granted {
+                            key: grant.key,
+                            incarnation: grant.incarnation,
+                            stream,
+                        },
+                    );
                 }
             }
             Command::StopPull(job) | Command::StopPush(job) | Command::StopFfmpeg(job) => self.jobs.stop(job),
             Command::StartFfmpeg { job, spec } => self.jobs.ffmpeg(job, *spec),
-            Command::StartPush { job, spec, incarnation } => {
-                let stream = self.app.hub.get(&spec.stream).filter(|stream| stream.incarnation() == incarnation);
+            Command::StartPush {
+                job,
+                spec,
+                incarnation,
+            } => {
+                let stream = self
+                    .app
+                    .hub
+                    .get(&spec.stream)
+                    .filter(|stream| stream.incarnation() == incarnation);
                 self.jobs.push(job, *spec, stream);
             }
             Command::Finish { op, result } => {
@@ -233,23 +290,46 @@ impl Control {
         let call = self.calls.spawn(async move {
             let answered = hooks.ask(&ask, limit).await;
             let (outcome, took) = (answered.outcome, answered.took);
-            if let Outcome::NotFound(Advice::Failed(reason)) | Outcome::NoneReader(Advice::Failed(reason)) = &outcome {
-                warn!(hook = ask.name(), reason, "the hook service did not answer");
+            if let Outcome::NotFound(Advice::Failed(reason)) | Outcome::NoneReader(Advice::Failed(reason)) =
+                &outcome
+            {
+                // The hooks log failures themselves, within a rate; here they are told apart by stream.
+                debug!(hook = ask.name(), reason, "the hook service did not answer");
             }
-            link.raise(Event::Reply { ticket, outcome, took });
+            link.raise(Event::Reply {
+                ticket,
+                outcome,
+                took,
+            });
         });
         self.questions.insert(ticket, call);
     }
 
     fn verdict(&mut self, session: SessionId, verdict: Verdict) {
-        let Some(waiting) = self.waiting.remove(&session) else { return };
-        let granted = |key: StreamKey, incarnation: u64| {
-            let stream = self.app.hub.get(&key).filter(|stream| stream.incarnation() == incarnation)?;
-            Some(Granted { key, incarnation, stream })
+        let Some(waiting) = self.waiting.remove(&session) else {
+            return;
         };
-        let gone = || Answer::Refused(lifecycle::Refusal::NotFound("the stream could not be opened".to_owned()));
+        let granted = |key: StreamKey, incarnation: u64| {
+            let stream = self
+                .app
+                .hub
+                .get(&key)
+                .filter(|stream| stream.incarnation() == incarnation)?;
+            Some(Granted {
+                key,
+                incarnation,
+                stream,
+            })
+        };
+        let gone = || {
+            Answer::Refused(lifecycle::Refusal::NotFound(
+                "the stream could not be opened".to_owned(),
+            ))
+        };
         let answer = match verdict {
-            Verdict::Publish(Ok(grant)) => granted(grant.key, grant.incarnation).map_or_else(gone, Answer::Publish),
+            Verdict::Publish(Ok(grant)) => {
+                granted(grant.key, grant.incarnation).map_or_else(gone, Answer::Publish)
+            }
             Verdict::Play(Ok(grant)) => granted(grant.key, grant.incarnation).map_or_else(gone, Answer::Play),
             Verdict::Publish(Err(refusal)) | Verdict::Play(Err(refusal)) => Answer::Refused(refusal),
         };
@@ -257,7 +337,15 @@ impl Control {
     }
 
     fn open(&mut self, opening: Opening) {
-        let Opening { key, incarnation, feeder, origin, params, schemas, options } = opening;
+        let Opening {
+            key,
+            incarnation,
+            feeder,
+            origin,
+            params,
+            schemas,
+            options,
+        } = opening;
         let config = self.app.config();
         let gate = GateLimits {
             track_ready: config.general.wait_track_ready,
@@ -271,7 +359,9 @@ impl Control {
             tracks: TrackPolicy::new(&options, gate),
             origin: self.origin(&key, feeder, origin, &params),
             params,
-            created_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            created_unix: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
         };
         match self.app.hub.open(key.clone(), stream, Instant::now()) {
             Ok(stream) => {
@@ -290,7 +380,12 @@ impl Control {
     }
 
     fn with(&self, key: &StreamKey, incarnation: u64, act: impl FnOnce(&hub::Stream)) {
-        if let Some(stream) = self.app.hub.get(key).filter(|stream| stream.incarnation() == incarnation) {
+        if let Some(stream) = self
+            .app
+            .hub
+            .get(key)
+            .filter(|stream| stream.incarnation() == incarnation)
+        {
             act(&stream);
         }
     }
@@ -299,9 +394,17 @@ impl Control {
     fn origin(&self, key: &StreamKey, feeder: Feeder, kind: OriginType, params: &str) -> OriginInfo {
         match feeder {
             Feeder::Session(session) => {
-                let query = if params.is_empty() { String::new() } else { format!("?{params}") };
+                let query = if params.is_empty() {
+                    String::new()
+                } else {
+                    format!("?{params}")
+                };
                 let sock: Option<SockInfo> = self.app.sessions.sock(session);
-                OriginInfo { kind, url: format!("rtmp://{key}{query}"), sock }
+                OriginInfo {
+                    kind,
+                    url: format!("rtmp://{key}{query}"),
+                    sock,
+                }
             }
             Feeder::Pull(job) => {
                 let (url, sock) = self.jobs.origin(job);
@@ -319,7 +422,10 @@ fn end_reason(reason: &str) -> EndReason {
         ("the server is stopping", EndReason::Shutdown),
         ("unpublished", EndReason::Unpublished),
     ];
-    words.iter().find(|(start, _)| reason.starts_with(start)).map_or(EndReason::OriginLost, |(_, reason)| *reason)
+    words
+        .iter()
+        .find(|(start, _)| reason.starts_with(start))
+        .map_or(EndReason::OriginLost, |(_, reason)| *reason)
 }
 
 fn noticed(ended: &Result<(), tokio::task::JoinError>) {

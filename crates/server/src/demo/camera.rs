@@ -52,7 +52,12 @@ async fn stream(mut socket: TcpStream) -> anyhow::Result<()> {
     // One request, whatever it says: the camera has one stream.
     let mut request = [0; 4096];
     timeout(Duration::from_secs(5), socket.read(&mut request)).await??;
-    write_all(&mut socket, b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n", WRITE_TIMEOUT).await?;
+    write_all(
+        &mut socket,
+        b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n",
+        WRITE_TIMEOUT,
+    )
+    .await?;
 
     let mut camera = Camera::new()?;
     let mut packets = camera.muxer.preamble();
@@ -79,30 +84,73 @@ impl Camera {
     fn new() -> anyhow::Result<Self> {
         let picture = TestPicture::new(WIDTH, HEIGHT, FPS)?;
         let silence = silence::aac(SAMPLE_RATE, CHANNELS)?;
-        let video = VideoParams { width: WIDTH, height: HEIGHT, fps: FPS as f32 };
-        let audio = AudioParams { sample_rate: SAMPLE_RATE, channels: CHANNELS, sample_bits: 16 };
+        let video = VideoParams {
+            width: WIDTH,
+            height: HEIGHT,
+            fps: FPS as f32,
+        };
+        let audio = AudioParams {
+            sample_rate: SAMPLE_RATE,
+            channels: CHANNELS,
+            sample_bits: 16,
+        };
         let tracks = [
-            Track { id: VIDEO, codec: CodecId::H264, config: Some(picture.avcc()), params: TrackParams::Video(video) },
-            Track { id: AUDIO, codec: CodecId::Aac, config: Some(silence.config), params: TrackParams::Audio(audio) },
+            Track {
+                id: VIDEO,
+                codec: CodecId::H264,
+                config: Some(picture.avcc()),
+                params: TrackParams::Video(video),
+            },
+            Track {
+                id: AUDIO,
+                codec: CodecId::Aac,
+                config: Some(silence.config),
+                params: TrackParams::Audio(audio),
+            },
         ];
-        let mut muxer = Muxer::new(Options { enhanced: true, server: "Tidegate demo".to_owned() });
+        let mut muxer = Muxer::new(Options {
+            enhanced: true,
+            server: "Tidegate demo".to_owned(),
+        });
         muxer.set_tracks(&tracks, &mut Vec::new());
-        Ok(Self { picture, sound: silence.frame, sounds: 0, muxer })
+        Ok(Self {
+            picture,
+            sound: silence.frame,
+            sounds: 0,
+            muxer,
+        })
     }
 
     /// Picture `n`, with the clock that it shows, and the sound that belongs to it.
     fn picture(&mut self, n: u64, out: &mut Vec<Packet>) {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
         let time = MediaTime::from_ticks(i64::try_from(n).unwrap_or(i64::MAX), FPS);
         let picture = self.picture.frame(n, u64::try_from(wall).unwrap_or(0));
-        let frame = Frame { track: VIDEO, dts: time, pts: time, key: picture.key, data: picture.data };
+        let frame = Frame {
+            track: VIDEO,
+            dts: time,
+            pts: time,
+            key: picture.key,
+            data: picture.data,
+        };
         self.muxer.write(&frame, out);
         loop {
             let at = MediaTime::from_ticks(self.sounds * i64::from(silence::SAMPLES_PER_FRAME), SAMPLE_RATE);
             if at > time {
                 return;
             }
-            self.muxer.write(&Frame { track: AUDIO, dts: at, pts: at, key: true, data: self.sound.clone() }, out);
+            self.muxer.write(
+                &Frame {
+                    track: AUDIO,
+                    dts: at,
+                    pts: at,
+                    key: true,
+                    data: self.sound.clone(),
+                },
+                out,
+            );
             self.sounds += 1;
         }
     }

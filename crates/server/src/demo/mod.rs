@@ -32,8 +32,15 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let (camera_port, hook_port) = (camera.local_addr()?.port(), hooks.local_addr()?.port());
 
     let text = configuration(args, camera_port, hook_port);
-    let loaded = config::load::parse(&text, Format::Toml, "the demo's configuration", [], &[], &mut random_text)
-        .map_err(|errors| anyhow::anyhow!("{errors}"))?;
+    let loaded = config::load::parse(
+        &text,
+        Format::Toml,
+        "the demo's configuration",
+        [],
+        &[],
+        &mut random_text,
+    )
+    .map_err(|errors| anyhow::anyhow!("{errors}"))?;
     let secret = loaded.config.api.secret.expose().to_owned();
     let assembled = assemble(loaded, Vec::new(), args.free_ports).await?;
     let app = assembled.app.clone();
@@ -42,7 +49,11 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
 
     // Both end with the demo, whatever way it ends.
     let _camera = AbortOnDropHandle::new(tokio::spawn(camera::serve(camera)));
-    let opener = receiver::Opener { link: app.link.clone(), camera_port, options: app.config().protocol.defaults() };
+    let opener = receiver::Opener {
+        link: app.link.clone(),
+        camera_port,
+        options: app.config().protocol.defaults(),
+    };
     let _receiver = AbortOnDropHandle::new(tokio::spawn(receiver::serve(hooks, opener)));
     if let Some(path) = &args.ready_file {
         run::write_ready_file(path, &app)?;
@@ -79,8 +90,20 @@ fn configuration(args: &DemoArgs, camera_port: u16, hook_port: u16) -> String {
 fn pages() -> Pages {
     let page = |content_type, body| Page { content_type, body };
     Pages::from([
-        ("/", page("text/html; charset=utf-8", include_bytes!("../../assets/demo.html").as_slice())),
-        ("/mpegts.js", page("text/javascript; charset=utf-8", include_bytes!("../../assets/mpegts.js/mpegts.js").as_slice())),
+        (
+            "/",
+            page(
+                "text/html; charset=utf-8",
+                include_bytes!("../../assets/demo.html").as_slice(),
+            ),
+        ),
+        (
+            "/mpegts.js",
+            page(
+                "text/javascript; charset=utf-8",
+                include_bytes!("../../assets/mpegts.js/mpegts.js").as_slice(),
+            ),
+        ),
     ])
 }
 
@@ -105,9 +128,15 @@ mod tests {
 
     #[test]
     fn the_demos_configuration_is_valid() {
-        let args = DemoArgs { http_port: 8080, rtmp_port: 1935, ready_file: None, free_ports: false };
+        let args = DemoArgs {
+            http_port: 8080,
+            rtmp_port: 1935,
+            ready_file: None,
+            free_ports: false,
+        };
         let text = configuration(&args, 1, 2);
-        let loaded = config::load::parse(&text, Format::Toml, "demo", [], &[], &mut random_text).expect("valid");
+        let loaded =
+            config::load::parse(&text, Format::Toml, "demo", [], &[], &mut random_text).expect("valid");
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         assert!(loaded.config.source_for("demo", "rule").is_some());
     }

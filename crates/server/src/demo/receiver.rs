@@ -54,10 +54,15 @@ pub async fn serve(listener: TcpListener, opener: Opener) {
 async fn calls(mut socket: TcpStream, opener: &Opener) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
-        let Some((hook, body)) = timeout(IDLE, next_call(&mut socket, &mut buffer)).await?? else { return Ok(()) };
+        let Some((hook, body)) = timeout(IDLE, next_call(&mut socket, &mut buffer)).await?? else {
+            return Ok(());
+        };
         let answer = answer(&hook, &body, opener).await;
         println!("  {hook:<24} {}  →  {answer}", words(&body));
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", answer.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            answer.len()
+        );
         socket.write_all(format!("{head}{answer}").as_bytes()).await?;
     }
 }
@@ -69,13 +74,22 @@ async fn next_call(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<O
         let mut request = httparse::Request::new(&mut headers);
         let parsed = request.parse(buffer).map_err(io::Error::other)?;
         if let httparse::Status::Complete(head) = parsed {
-            let length = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-            let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok()).unwrap_or(0);
+            let length = request
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case("content-length"));
+            let length = length
+                .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok())
+                .unwrap_or(0);
             if length > MAX_CALL {
                 return Err(io::Error::other("the call is too long"));
             }
             if buffer.len() >= head + length {
-                let hook = request.path.unwrap_or_default().trim_start_matches('/').to_owned();
+                let hook = request
+                    .path
+                    .unwrap_or_default()
+                    .trim_start_matches('/')
+                    .to_owned();
                 let body = serde_json::from_slice(&buffer[head..head + length]).unwrap_or(Value::Null);
                 buffer.drain(..head + length);
                 return Ok(Some((hook, body)));
@@ -96,6 +110,7 @@ async fn answer(hook: &str, body: &Value, opener: &Opener) -> &'static str {
             let spec = PullSpec {
                 key: StreamKey::on_default_vhost("demo", "hook"),
                 url: format!("http://127.0.0.1:{}/camera.flv", opener.camera_port),
+                alternatives: Vec::new(),
                 options: opener.options.clone(),
                 retry_count: None,
                 force: false,
@@ -105,7 +120,11 @@ async fn answer(hook: &str, body: &Value, opener: &Opener) -> &'static str {
             };
             println!("  (the hook service calls addStreamProxy)");
             let opened = opener.link.operate(Op::AddPull(spec)).await;
-            if opened.is_ok() { r#"{"code":0}"# } else { r#"{"code":0,"close":true}"# }
+            if opened.is_ok() {
+                r#"{"code":0}"#
+            } else {
+                r#"{"code":0,"close":true}"#
+            }
         }
         "on_stream_not_found" => r#"{"code":0,"close":true}"#,
         "on_stream_none_reader" => r#"{"code":0,"close":true}"#,

@@ -60,7 +60,9 @@ async fn pull(attempt: &mut Attempt) -> Result<std::convert::Infallible, String>
 fn feed(reader: &mut Reader, ingest: &mut Ingest, data: Bytes) -> Result<(), String> {
     reader.push(data);
     while let Some(tag) = reader.next().map_err(|error| error.to_string())? {
-        ingest.tag(Instant::now(), tag).map_err(|closed| closed.to_string())?;
+        ingest
+            .tag(Instant::now(), tag)
+            .map_err(|closed| closed.to_string())?;
     }
     Ok(())
 }
@@ -68,7 +70,11 @@ fn feed(reader: &mut Reader, ingest: &mut Ingest, data: Bytes) -> Result<(), Str
 /// Sends the request, following redirects, until an answer of 200 has begun. The connection's own work is done in `driver`,
 /// which ends with the pull.
 async fn open(attempt: &Attempt, driver: &mut JoinSet<()>) -> Result<Response<Incoming>, String> {
-    let mut url: Uri = attempt.spec.url.parse().map_err(|error| format!("the URL is not valid: {error}"))?;
+    let mut url: Uri = attempt
+        .spec
+        .url
+        .parse()
+        .map_err(|error| format!("the URL is not valid: {error}"))?;
     for _ in 0..=MAX_REDIRECTS {
         let response = request(attempt, &url, driver).await?;
         let status = response.status();
@@ -78,13 +84,21 @@ async fn open(attempt: &Attempt, driver: &mut JoinSet<()>) -> Result<Response<In
         if !status.is_redirection() {
             return Err(format!("bad http status code:{}", status.as_u16()));
         }
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).ok_or("redirect without Location")?;
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .ok_or("redirect without Location")?;
         url = follow(&url, location)?;
     }
     Err(format!("more than {MAX_REDIRECTS} redirects"))
 }
 
-async fn request(attempt: &Attempt, url: &Uri, driver: &mut JoinSet<()>) -> Result<Response<Incoming>, String> {
+async fn request(
+    attempt: &Attempt,
+    url: &Uri,
+    driver: &mut JoinSet<()>,
+) -> Result<Response<Incoming>, String> {
     let tls = match url.scheme_str() {
         Some(scheme) if scheme.eq_ignore_ascii_case("http") => false,
         Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
@@ -93,20 +107,37 @@ async fn request(attempt: &Attempt, url: &Uri, driver: &mut JoinSet<()>) -> Resu
     let host = url.host().ok_or("the URL has no host")?.trim_matches(['[', ']']);
     let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
     let config = attempt.app.config();
-    let Dialed { io, sock } = dial(&config, attempt.job, host, port, tls).await.map_err(|error| error.to_string())?;
+    let Dialed { io, sock } = dial(&config, attempt.job, host, port, tls)
+        .await
+        .map_err(|error| error.to_string())?;
     *attempt.sock.lock() = Some(sock);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(io))
+        .await
+        .map_err(|error| error.to_string())?;
     driver.spawn(async move {
         // Its error reaches the body as well.
         let _ = connection.await;
     });
     let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let mut request = Request::get(path).body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+    let mut request = Request::get(path)
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
     let headers = request.headers_mut();
-    let authority = url.authority().map(|authority| authority.as_str()).unwrap_or_default();
-    let (user, host_port) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
-    headers.insert(HOST, HeaderValue::from_str(host_port).map_err(|error| error.to_string())?);
-    headers.insert(USER_AGENT, HeaderValue::from_static(crate::session::http::SERVER_NAME));
+    let authority = url
+        .authority()
+        .map(|authority| authority.as_str())
+        .unwrap_or_default();
+    let (user, host_port) = authority
+        .rsplit_once('@')
+        .map_or((None, authority), |(user, host)| (Some(user), host));
+    headers.insert(
+        HOST,
+        HeaderValue::from_str(host_port).map_err(|error| error.to_string())?,
+    );
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(crate::session::http::SERVER_NAME),
+    );
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     if let Some(user) = user {
         let plain = percent_decode_str(user).decode_utf8_lossy();
@@ -118,12 +149,19 @@ async fn request(attempt: &Attempt, url: &Uri, driver: &mut JoinSet<()>) -> Resu
     for (name, value) in custom_headers(attempt) {
         headers.insert(name, value);
     }
-    sender.send_request(request).await.map_err(|error| error.to_string())
+    sender
+        .send_request(request)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 /// `custom_header` of the request: `Name=value`, several with `&` (api.md, section 2.5). What is no header is left out.
 fn custom_headers(attempt: &Attempt) -> Vec<(HeaderName, HeaderValue)> {
-    let option = attempt.spec.client_options.iter().find(|(name, _)| name == "custom_header");
+    let option = attempt
+        .spec
+        .client_options
+        .iter()
+        .find(|(name, _)| name == "custom_header");
     let pairs = option.map_or("", |(_, value)| value.as_str()).split('&');
     let header = |pair: &str| {
         let (name, value) = pair.split_once('=')?;
@@ -135,7 +173,9 @@ fn custom_headers(attempt: &Attempt) -> Vec<(HeaderName, HeaderValue)> {
 /// The target of a redirect: absolute, or a path on the same server. Credentials are not carried to another server.
 fn follow(from: &Uri, location: &str) -> Result<Uri, String> {
     if location.contains("://") {
-        return location.parse().map_err(|error| format!("redirect to an invalid URL: {error}"));
+        return location
+            .parse()
+            .map_err(|error| format!("redirect to an invalid URL: {error}"));
     }
     let mut parts = from.clone().into_parts();
     let path = if location.starts_with('/') {
@@ -144,7 +184,10 @@ fn follow(from: &Uri, location: &str) -> Result<Uri, String> {
         let base = from.path().rsplit_once('/').map_or("", |(base, _)| base);
         format!("{base}/{location}")
     };
-    parts.path_and_query = Some(path.parse().map_err(|error| format!("redirect to an invalid URL: {error}"))?);
+    parts.path_and_query = Some(
+        path.parse()
+            .map_err(|error| format!("redirect to an invalid URL: {error}"))?,
+    );
     Uri::from_parts(parts).map_err(|error| error.to_string())
 }
 
@@ -156,7 +199,10 @@ mod tests {
     fn redirects_may_be_absolute_or_relative() {
         let from: Uri = "http://u:p@a.example:81/live/cam.flv?x=1".parse().expect("a URL");
         let to = |location: &str| follow(&from, location).map(|uri| uri.to_string());
-        assert_eq!(to("https://b.example/y.flv"), Ok("https://b.example/y.flv".into()));
+        assert_eq!(
+            to("https://b.example/y.flv"),
+            Ok("https://b.example/y.flv".into())
+        );
         assert_eq!(to("/z.flv?k=v"), Ok("http://u:p@a.example:81/z.flv?k=v".into()));
         assert_eq!(to("z.flv"), Ok("http://u:p@a.example:81/live/z.flv".into()));
     }

@@ -40,12 +40,30 @@ pub async fn run(
     accepted: oneshot::Receiver<Granted>,
     sock: SockSlot,
 ) -> String {
-    let option = |name: &str| spec.client_options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let media_timeout = option("media_timeout_ms").and_then(|value| value.parse().ok()).filter(|ms| *ms > 0);
+    let option = |name: &str| {
+        spec.client_options
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
+    let media_timeout = option("media_timeout_ms")
+        .and_then(|value| value.parse().ok())
+        .filter(|ms| *ms > 0);
     let media_timeout = media_timeout.map_or(MEDIA_TIMEOUT, Duration::from_millis);
     let rtmp = matches!(spec.url.split_once("://"), Some((scheme, _)) if scheme.to_ascii_lowercase().starts_with("rtmp"));
-    let attempt = Attempt { app, job, spec, accepted: Some(accepted), sock, media_timeout };
-    if rtmp { rtmp::run(attempt).await } else { http_flv::run(attempt).await }
+    let attempt = Attempt {
+        app,
+        job,
+        spec,
+        accepted: Some(accepted),
+        sock,
+        media_timeout,
+    };
+    if rtmp {
+        rtmp::run(attempt).await
+    } else {
+        http_flv::run(attempt).await
+    }
 }
 
 impl Attempt {
@@ -58,7 +76,9 @@ impl Attempt {
         loop {
             match Ingest::new(&granted, self.app.link.clone()) {
                 Ok(ingest) => return Ok(ingest),
-                Err(PublishError::Busy) if started.elapsed() < LEASE_PATIENCE => sleep(Duration::from_millis(10)).await,
+                Err(PublishError::Busy) if started.elapsed() < LEASE_PATIENCE => {
+                    sleep(Duration::from_millis(10)).await
+                }
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -72,6 +92,8 @@ impl Attempt {
         step: impl Future<Output = Result<T, String>>,
     ) -> Result<T, String> {
         let left = self.spec.timeout.saturating_sub(began.elapsed());
-        timeout(left, step).await.unwrap_or_else(|_| Err(format!("play {protocol} timeout")))
+        timeout(left, step)
+            .await
+            .unwrap_or_else(|_| Err(format!("play {protocol} timeout")))
     }
 }

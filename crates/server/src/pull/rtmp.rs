@@ -4,15 +4,13 @@ use super::Attempt;
 use crate::dial::{Dialed, dial};
 use crate::egress::{WRITE_TIMEOUT, write_all};
 use crate::session::ingest::Ingest;
+use crate::session::{MEDIA_BLOCK, make_room};
 use bytes::BytesMut;
 use rtmp::client::{ClientSession, Config, Event, Role};
 use rtmp::{Output, url};
 use std::time::Instant;
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep_until;
-
-/// Room kept free in the read buffer.
-const READ_ROOM: usize = 32 * 1024;
 
 pub(super) async fn run(mut attempt: Attempt) -> String {
     match pull(&mut attempt).await {
@@ -32,7 +30,11 @@ async fn pull(attempt: &mut Attempt) -> Result<std::convert::Infallible, String>
     drop(config);
 
     let timeout = attempt.spec.timeout.saturating_sub(began.elapsed());
-    let session = Config { timeout, media_timeout: attempt.media_timeout, ..Config::new(url, Role::Play) };
+    let session = Config {
+        timeout,
+        media_timeout: attempt.media_timeout,
+        ..Config::new(url, Role::Play)
+    };
     let mut session = ClientSession::new(session, rand::random(), Instant::now());
     let measured = attempt.app.measure(attempt.job);
     let mut ingest: Option<Ingest> = None;
@@ -41,7 +43,9 @@ async fn pull(attempt: &mut Attempt) -> Result<std::convert::Infallible, String>
         while let Some(output) = session.poll_output() {
             match output {
                 Output::Send(bytes) => {
-                    write_all(&mut io, &bytes, WRITE_TIMEOUT).await.map_err(|error| error.to_string())?;
+                    write_all(&mut io, &bytes, WRITE_TIMEOUT)
+                        .await
+                        .map_err(|error| error.to_string())?;
                 }
                 Output::Event(Event::PlayStarted) => {
                     if ingest.is_none() {
@@ -50,7 +54,9 @@ async fn pull(attempt: &mut Attempt) -> Result<std::convert::Infallible, String>
                 }
                 Output::Event(Event::Media(tag) | Event::Metadata(tag)) => {
                     if let Some(ingest) = &mut ingest {
-                        ingest.tag(Instant::now(), tag).map_err(|closed| closed.to_string())?;
+                        ingest
+                            .tag(Instant::now(), tag)
+                            .map_err(|closed| closed.to_string())?;
                     }
                 }
                 Output::Event(Event::Failed(failure)) => return Err(failure.to_string()),
@@ -59,7 +65,7 @@ async fn pull(attempt: &mut Attempt) -> Result<std::convert::Infallible, String>
                 Output::Close => return Err("end of file".to_owned()),
             }
         }
-        buffer.reserve(READ_ROOM);
+        make_room(&mut buffer, MEDIA_BLOCK);
         let tracks = ingest.as_ref().and_then(Ingest::deadline);
         let deadline = [session.poll_timeout(), tracks].into_iter().flatten().min();
         tokio::select! {

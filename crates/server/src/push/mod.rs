@@ -52,8 +52,11 @@ async fn push(
     drop(config);
     let style = app.style();
     let timeout_left = spec.timeout.saturating_sub(began.elapsed());
-    let session =
-        Config { timeout: timeout_left, chunk_size: style.chunk_size, ..Config::new(url, Role::Publish) };
+    let session = Config {
+        timeout: timeout_left,
+        chunk_size: style.chunk_size,
+        ..Config::new(url, Role::Publish)
+    };
     let mut session = ClientSession::new(session, rand::random(), Instant::now());
     let measured = app.measure(job);
     let mut reader: Option<Reader> = None;
@@ -63,7 +66,9 @@ async fn push(
         while let Some(output) = session.poll_output() {
             match output {
                 Output::Send(bytes) => {
-                    write_all(&mut io, &bytes, WRITE_TIMEOUT).await.map_err(|error| error.to_string())?;
+                    write_all(&mut io, &bytes, WRITE_TIMEOUT)
+                        .await
+                        .map_err(|error| error.to_string())?;
                     measured.meter.add(bytes.len() as u64);
                 }
                 Output::Event(RtmpEvent::PublishStarted) => {
@@ -75,7 +80,10 @@ async fn push(
                 Output::Event(RtmpEvent::Failed(failure)) => return Err(format!("publish 失败:{failure}")),
                 Output::Event(RtmpEvent::Ended) => return Err("the remote ended the stream".to_owned()),
                 Output::Event(
-                    RtmpEvent::Connected | RtmpEvent::PlayStarted | RtmpEvent::Media(_) | RtmpEvent::Metadata(_),
+                    RtmpEvent::Connected
+                    | RtmpEvent::PlayStarted
+                    | RtmpEvent::Media(_)
+                    | RtmpEvent::Metadata(_),
                 ) => {}
                 Output::Close => return Ok("closed".to_owned()),
             }

@@ -65,9 +65,13 @@ impl Ingest {
                         }
                     }
                 }
-                FlvEvent::TracksDeclared { video, audio } => self.publisher.tracks_declared(now, video, audio),
+                FlvEvent::TracksDeclared { video, audio } => {
+                    self.publisher.tracks_declared(now, video, audio)
+                }
                 FlvEvent::Metadata(_) => {}
-                FlvEvent::Unsupported(what) => warn!(stream = %self.key, what = what.what, "not supported, left out"),
+                FlvEvent::Unsupported(what) => {
+                    warn!(stream = %self.key, what = what.what, "not supported, left out")
+                }
             }
         }
         self.flush(now)
@@ -98,7 +102,10 @@ impl Ingest {
     fn progressed(&self, progress: Progress) {
         match progress {
             Progress::Ready => {
-                self.link.raise(Event::Ready { key: self.key.clone(), incarnation: self.incarnation });
+                self.link.raise(Event::Ready {
+                    key: self.key.clone(),
+                    incarnation: self.incarnation,
+                });
             }
             Progress::Waiting | Progress::Live => {}
         }

@@ -4,6 +4,7 @@ pub mod http;
 pub mod ingest;
 pub mod rtmp;
 
+use bytes::BytesMut;
 use std::os::fd::RawFd;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -11,6 +12,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
+
+/// Size of the blocks that media are read into. Frames are slices of them, so a block lives as long as its last frame is
+/// cached.
+pub const MEDIA_BLOCK: usize = 64 * 1024;
+
+/// Size of the blocks that players' messages are read into: a handshake, then a word now and then.
+pub const TALK_BLOCK: usize = 4 * 1024;
+
+/// Makes room for the next read. A new block is begun only when little of the present one is free: a fresh block for every
+/// read would be pinned whole by one small frame.
+pub fn make_room(buffer: &mut BytesMut, block: usize) {
+    if buffer.capacity() - buffer.len() < block / 8 {
+        buffer.reserve(block);
+    }
+}
 
 /// A connection that was accepted.
 pub struct Accepted<S> {

@@ -1,7 +1,7 @@
 //! The driver of one RTMP connection: a publisher or a player.
 
 use super::ingest::Ingest;
-use super::{Accepted, Io};
+use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, make_room};
 use crate::app::App;
 use crate::containers::{self, RTMP};
 use crate::egress::{WRITE_TIMEOUT, write_all, write_batch};
@@ -25,15 +25,22 @@ use tracing::{debug, info};
 /// How long the peer may take to close after we have. Long enough that what we sent last arrives before a reset.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Room kept free in the read buffer: one `read` takes what a publisher sends in some milliseconds.
-const READ_ROOM: usize = 32 * 1024;
-
 /// What the connection does.
 enum Role {
     Nothing,
-    Asking { publish: bool, pending: Pending },
-    Publishing { ingest: Option<Ingest>, pending: Pending },
-    Playing { reader: Reader, pending: Pending, paused: bool },
+    Asking {
+        publish: bool,
+        pending: Pending,
+    },
+    Publishing {
+        ingest: Option<Box<Ingest>>,
+        pending: Pending,
+    },
+    Playing {
+        reader: Reader,
+        pending: Pending,
+        paused: bool,
+    },
 }
 
 /// Why the driver stops.
@@ -62,15 +69,24 @@ pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
             handshake_timeout: config.rtmp.handshake,
             keepalive_timeout: config.rtmp.keep_alive,
             chunk_size: config.rtmp.chunk_size,
-            limits: Limits { max_message_bytes: config.rtmp.max_message_bytes as usize, ..Limits::default() },
+            limits: Limits {
+                max_message_bytes: config.rtmp.max_message_bytes as usize,
+                ..Limits::default()
+            },
             ..Config::default()
         },
         rand::random(),
         Instant::now(),
     );
     drop(config);
-    let mut driver =
-        Driver { app, accepted, session, role: Role::Nothing, buffer: BytesMut::new(), uncharged: 0 };
+    let mut driver = Driver {
+        app,
+        accepted,
+        session,
+        role: Role::Nothing,
+        buffer: BytesMut::new(),
+        uncharged: 0,
+    };
     let id = driver.accepted.registration.sock.identifier.clone();
     match driver.run().await {
         Ok(Stop::Closing) => driver.linger().await,
@@ -92,11 +108,19 @@ impl<S: Io> Driver<S> {
             if let Some(stop) = self.drain().await? {
                 return Ok(stop);
             }
-            self.buffer.reserve(READ_ROOM);
+            let block = match self.role {
+                Role::Publishing { .. } => MEDIA_BLOCK,
+                Role::Nothing | Role::Asking { .. } | Role::Playing { .. } => TALK_BLOCK,
+            };
+            make_room(&mut self.buffer, block);
             let deadline = self.deadline();
             let (asking, reader) = match &mut self.role {
                 Role::Asking { pending, .. } => (Some(pending), None),
-                Role::Playing { reader, paused: false, .. } => (None, Some(reader)),
+                Role::Playing {
+                    reader,
+                    paused: false,
+                    ..
+                } => (None, Some(reader)),
                 Role::Nothing | Role::Publishing { .. } | Role::Playing { .. } => (None, None),
             };
             // Stop first, then the answer we owe the peer, then media in its order of arrival.
@@ -168,23 +192,39 @@ impl<S: Io> Driver<S> {
                 let access = self.access(&request);
                 info!(stream = %access.key, session = %access.client.id, "publish requested over {}", access.protocol);
                 let pending = self.app.link.ask_publish(access, OriginType::RtmpPush);
-                self.role = Role::Asking { publish: true, pending: self.charged(pending) };
+                self.role = Role::Asking {
+                    publish: true,
+                    pending: self.charged(pending),
+                };
             }
             Event::PlayRequested(request) => {
                 let access = self.access(&request.request);
                 debug!(stream = %access.key, session = %access.client.id, "play requested over {}", access.protocol);
-                let rule = self.app.rule_for(&access.key);
+                let rule = self.app.rule_for(&access.key, &access.params);
                 let pending = self.app.link.ask_play(access, rule);
-                self.role = Role::Asking { publish: false, pending: self.charged(pending) };
+                self.role = Role::Asking {
+                    publish: false,
+                    pending: self.charged(pending),
+                };
             }
             Event::Media(tag) | Event::Metadata(tag) => {
-                if let Role::Publishing { ingest: Some(ingest), .. } = &mut self.role {
+                if let Role::Publishing {
+                    ingest: Some(ingest), ..
+                } = &mut self.role
+                {
                     // A closed stream ends the session through its stop token, with a goodbye.
                     let _ = ingest.tag(Instant::now(), tag);
                 }
             }
             Event::Unpublished { clean } => {
-                self.ends(clean, if clean { "unpublished by the peer" } else { "the publisher was lost" });
+                self.ends(
+                    clean,
+                    if clean {
+                        "unpublished by the peer"
+                    } else {
+                        "the publisher was lost"
+                    },
+                );
                 // The stream is released and its end reported now: the peer may take its time to close.
                 self.role = Role::Nothing;
             }
@@ -212,7 +252,10 @@ impl<S: Io> Driver<S> {
         let verdict = match answer {
             Answer::Publish(granted) => match Ingest::new(&granted, self.app.link.clone()) {
                 Ok(ingest) => {
-                    self.role = Role::Publishing { ingest: Some(ingest), pending };
+                    self.role = Role::Publishing {
+                        ingest: Some(Box::new(ingest)),
+                        pending,
+                    };
                     Verdict::Publish(PublishVerdict::Accepted)
                 }
                 Err(error) => {
@@ -223,10 +266,17 @@ impl<S: Io> Driver<S> {
             Answer::Play(granted) => {
                 let style = self.app.style();
                 let options = ReaderOptions::player(Schema::Rtmp);
-                match granted.stream.reader(RTMP, options, || containers::muxer(RTMP, style)) {
+                match granted
+                    .stream
+                    .reader(RTMP, options, || containers::muxer(RTMP, style))
+                {
                     Ok(reader) => {
                         self.accepted.registration.plays(&granted.key, Schema::Rtmp);
-                        self.role = Role::Playing { reader, pending, paused: false };
+                        self.role = Role::Playing {
+                            reader,
+                            pending,
+                            paused: false,
+                        };
                         Verdict::Play(PlayVerdict::Accepted)
                     }
                     Err(error) => {
@@ -237,7 +287,10 @@ impl<S: Io> Driver<S> {
             }
             Answer::Refused(refusal) => {
                 // The request stays open until the connection ends, so that its end is reported once and last.
-                self.role = Role::Publishing { ingest: None, pending };
+                self.role = Role::Publishing {
+                    ingest: None,
+                    pending,
+                };
                 refused(publish, refusal)
             }
         };
@@ -246,7 +299,10 @@ impl<S: Io> Driver<S> {
 
     fn timed_out(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        if let Role::Publishing { ingest: Some(ingest), .. } = &mut self.role {
+        if let Role::Publishing {
+            ingest: Some(ingest), ..
+        } = &mut self.role
+        {
             let _ = ingest.poll(now);
         }
         self.session.handle_timeout(now).map_err(io::Error::other)
@@ -255,7 +311,9 @@ impl<S: Io> Driver<S> {
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.poll_timeout().map(|(at, _)| at);
         let tracks = match &self.role {
-            Role::Publishing { ingest: Some(ingest), .. } => ingest.deadline(),
+            Role::Publishing {
+                ingest: Some(ingest), ..
+            } => ingest.deadline(),
             Role::Nothing | Role::Asking { .. } | Role::Publishing { .. } | Role::Playing { .. } => None,
         };
         [session, tracks].into_iter().flatten().min()
@@ -264,9 +322,9 @@ impl<S: Io> Driver<S> {
     fn pending(&mut self) -> Option<&mut Pending> {
         match &mut self.role {
             Role::Nothing => None,
-            Role::Asking { pending, .. } | Role::Publishing { pending, .. } | Role::Playing { pending, .. } => {
-                Some(pending)
-            }
+            Role::Asking { pending, .. }
+            | Role::Publishing { pending, .. }
+            | Role::Playing { pending, .. } => Some(pending),
         }
     }
 
@@ -295,7 +353,11 @@ impl<S: Io> Driver<S> {
         Access {
             key: StreamKey::new(&vhost, &request.app, &request.stream),
             schema: Schema::Rtmp,
-            protocol: if self.accepted.tls { Protocol::Rtmps } else { Protocol::Rtmp },
+            protocol: if self.accepted.tls {
+                Protocol::Rtmps
+            } else {
+                Protocol::Rtmp
+            },
             params: request.params.clone(),
             client: Client {
                 session: registration.id,
@@ -319,7 +381,10 @@ impl<S: Io> Driver<S> {
 }
 
 fn taken() -> PublishVerdict {
-    PublishVerdict::Refused { code: PublishRefusal::BadName, text: "Already publishing.".to_owned() }
+    PublishVerdict::Refused {
+        code: PublishRefusal::BadName,
+        text: "Already publishing.".to_owned(),
+    }
 }
 
 fn refused(publish: bool, refusal: Refusal) -> Verdict {
@@ -332,7 +397,10 @@ fn refused(publish: bool, refusal: Refusal) -> Verdict {
     Verdict::Publish(match refusal {
         Refusal::Taken => taken(),
         Refusal::Denied(text) | Refusal::NotFound(text) | Refusal::Overload(text) => {
-            PublishVerdict::Refused { code: PublishRefusal::BadAuth, text }
+            PublishVerdict::Refused {
+                code: PublishRefusal::BadAuth,
+                text,
+            }
         }
     })
 }

@@ -7,7 +7,12 @@ use testkit::hook::HookServer;
 use testkit::server::TestServer;
 use testkit::tool::Tool;
 
-const CAM: [(&str, &str); 4] = [("schema", "rtmp"), ("vhost", "__defaultVhost__"), ("app", "live"), ("stream", "cam")];
+const CAM: [(&str, &str); 4] = [
+    ("schema", "rtmp"),
+    ("vhost", "__defaultVhost__"),
+    ("app", "live"),
+    ("stream", "cam"),
+];
 
 #[tokio::test]
 async fn streams_players_and_sessions_are_shown_and_can_be_cut() -> Result<()> {
@@ -16,18 +21,29 @@ async fn streams_players_and_sessions_are_shown_and_can_be_cut() -> Result<()> {
     let viewer = FlvViewer::open(&server, "live/cam").await?;
     let list = server.api("getMediaList", &[("stream", "cam")]).await;
     let media = &list["data"][0];
-    assert_eq!((&media["readerCount"], &media["totalReaderCount"]), (&json!(1), &json!(1)), "{list}");
+    assert_eq!(
+        (&media["readerCount"], &media["totalReaderCount"]),
+        (&json!(1), &json!(1)),
+        "{list}"
+    );
     let players = server.api("getMediaPlayerList", &CAM).await;
     assert_eq!(players["data"][0]["typeid"], "mediakit::HttpSession", "{players}");
     let id = players["data"][0]["identifier"].as_str().unwrap_or_default();
     assert_eq!(server.api("kick_session", &[("id", id)]).await["code"], 0);
-    viewer.to_end().await?;
-    server.poll("nobody plays", SOON, async |server| (crate::clients::players(server, "live", "cam").await == 0).then_some(())).await;
+    viewer.read_to_end().await?;
+    server
+        .poll("nobody plays", SOON, async |server| {
+            (crate::clients::players(server, "live", "cam").await == 0).then_some(())
+        })
+        .await;
 
     let refused = server.api("kick_session", &[("id", "999-9")]).await;
     assert_eq!(refused["code"], -1, "{refused}");
     let publisher_id = media["originSock"]["identifier"].as_str().unwrap_or_default();
-    assert_eq!(server.api("kick_session", &[("id", publisher_id)]).await["code"], 0);
+    assert_eq!(
+        server.api("kick_session", &[("id", publisher_id)]).await["code"],
+        0
+    );
     offline(&server, "live", "cam").await;
     assert!(!publisher.wait(SOON).await?.status.success());
     Ok(())
@@ -39,10 +55,20 @@ async fn a_watched_stream_closes_only_when_forced() -> Result<()> {
     let _publisher = publish_live(&server, "live/cam").await?;
     let viewer = FlvViewer::open(&server, "live/cam").await?;
     let refused = server.api("close_stream", &CAM).await;
-    assert_eq!((&refused["code"], &refused["result"]), (&json!(-1), &json!(-1)), "{refused}");
-    let closed = server.api("close_streams", &[("stream", "cam"), ("force", "1")]).await;
-    assert_eq!((&closed["count_hit"], &closed["count_closed"]), (&json!(1), &json!(1)), "{closed}");
-    viewer.to_end().await?;
+    assert_eq!(
+        (&refused["code"], &refused["result"]),
+        (&json!(-1), &json!(-1)),
+        "{refused}"
+    );
+    let closed = server
+        .api("close_streams", &[("stream", "cam"), ("force", "1")])
+        .await;
+    assert_eq!(
+        (&closed["count_hit"], &closed["count_closed"]),
+        (&json!(1), &json!(1)),
+        "{closed}"
+    );
+    viewer.read_to_end().await?;
     offline(&server, "live", "cam").await;
     let missing = server.api("close_stream", &CAM).await;
     assert_eq!(missing["code"], -500, "{missing}");
@@ -60,10 +86,17 @@ async fn proxies_tell_the_truth_about_their_state() -> Result<()> {
     assert_eq!(server.api("addStreamProxy", &forced).await["code"], 0);
     online(&server, "live", "cam").await;
     let again = server.api("addStreamProxy", &forced).await;
-    assert_eq!((&again["code"], &again["msg"]), (&json!(-1), &json!("This stream already exists")));
+    assert_eq!(
+        (&again["code"], &again["msg"]),
+        (&json!(-1), &json!("This stream already exists"))
+    );
     let key = [("key", "__defaultVhost__/live/cam")];
     let up = server.api("getProxyInfo", &key).await;
-    assert_eq!((&up["data"]["status"], &up["data"]["status_str"]), (&json!(0), &json!("playing")), "{up}");
+    assert_eq!(
+        (&up["data"]["status"], &up["data"]["status_str"]),
+        (&json!(0), &json!("playing")),
+        "{up}"
+    );
 
     camera.kill().await?;
     drop(publisher);
@@ -73,11 +106,21 @@ async fn proxies_tell_the_truth_about_their_state() -> Result<()> {
             (info["data"]["status"] == 1 && info["data"]["rePullCount"] == 1).then_some(info)
         })
         .await;
-    assert!(down["data"]["status_str"].as_str().is_some_and(|text| text.starts_with("play ")), "{down}");
+    assert!(
+        down["data"]["status_str"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("play ")),
+        "{down}"
+    );
     offline(&server, "live", "cam").await;
     let removed = server.api("delStreamProxy", &key).await;
-    assert_eq!((&removed["code"], &removed["data"]["flag"]), (&json!(0), &json!(true)));
-    let unsupported = server.api("addStreamProxy", &proxy("live", "x", "gopher://a/b")).await;
+    assert_eq!(
+        (&removed["code"], &removed["data"]["flag"]),
+        (&json!(0), &json!(true))
+    );
+    let unsupported = server
+        .api("addStreamProxy", &proxy("live", "x", "gopher://a/b"))
+        .await;
     assert_eq!(unsupported["code"], -1, "{unsupported}");
     assert_eq!(server.api("listStreamProxy", &[]).await, json!({"code": 0}));
     Ok(())
@@ -103,7 +146,10 @@ async fn a_pusher_comes_back_when_its_destination_does() -> Result<()> {
         .await;
     online(&far, "far", "cam").await;
     let key = added["data"]["key"].as_str().unwrap_or_default();
-    assert_eq!(server.api("delStreamPusherProxy", &[("key", key)]).await["data"]["flag"], true);
+    assert_eq!(
+        server.api("delStreamPusherProxy", &[("key", key)]).await["data"]["flag"],
+        true
+    );
     offline(&far, "far", "cam").await;
     Ok(())
 }
@@ -112,23 +158,38 @@ async fn a_pusher_comes_back_when_its_destination_does() -> Result<()> {
 async fn a_management_system_installs_its_hooks_at_run_time_and_the_file_keeps_them() -> Result<()> {
     let server = serve("; a comment\r\n[http]\nport=8080 \n[transcode]\nsuffix=x\n").await?;
     let hooks = HookServer::start_consenting().await?;
-    let urls = STREAM_HOOKS.iter().map(|hook| (format!("hook.{hook}"), hooks.url(hook)));
+    let urls = STREAM_HOOKS
+        .iter()
+        .map(|hook| (format!("hook.{hook}"), hooks.url(hook)));
     let mut pairs: Vec<(String, String)> = urls.collect();
     pairs.push(("hook.enable".into(), "1".into()));
     pairs.push(("general.streamNoneReaderDelayMS".into(), "300".into()));
-    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let pairs: Vec<(&str, &str)> = pairs
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
     let set = server.api("setServerConfig", &pairs).await;
     assert_eq!((&set["code"], &set["changed"]), (&json!(0), &json!(8)), "{set}");
     let _publisher = publish_live(&server, "live/cam").await?;
     hooks.wait_for_call("on_stream_none_reader", |_| true, SOON).await;
     let file = std::fs::read_to_string(server.config_file())?;
-    assert!(file.contains("; a comment") && file.contains(&hooks.url("on_play")) && file.contains("suffix=x"), "{file}");
+    assert!(
+        file.contains("; a comment") && file.contains(&hooks.url("on_play")) && file.contains("suffix=x"),
+        "{file}"
+    );
     let config = server.api("getServerConfig", &[]).await;
     assert_eq!(config["data"][0]["transcode.suffix"], "x");
     assert_eq!(config["data"][0]["general.streamNoneReaderDelayMS"], "300");
-    let wrong = server.api("setServerConfig", &[("http.keepAliveSecond", "soon")]).await;
+    let wrong = server
+        .api("setServerConfig", &[("http.keepAliveSecond", "soon")])
+        .await;
     assert_eq!(wrong["changed"], 0, "{wrong}");
-    assert!(wrong["msg"].as_str().is_some_and(|text| text.contains("http.keepAliveSecond")), "{wrong}");
+    assert!(
+        wrong["msg"]
+            .as_str()
+            .is_some_and(|text| text.contains("http.keepAliveSecond")),
+        "{wrong}"
+    );
     Ok(())
 }
 
@@ -145,12 +206,21 @@ async fn delay_is(server: &TestServer, value: &str) {
 async fn the_configuration_is_reloaded_on_signal_and_on_change_of_the_file() -> Result<()> {
     let server = serve("[general]\nmaxStreamWaitMS=1000\n").await?;
     let text = std::fs::read_to_string(server.config_file())?;
-    std::fs::write(server.config_file(), text.replace("maxStreamWaitMS=1000", "maxStreamWaitMS=2000"))?;
+    std::fs::write(
+        server.config_file(),
+        text.replace("maxStreamWaitMS=1000", "maxStreamWaitMS=2000"),
+    )?;
     delay_is(&server, "2000").await;
-    std::fs::write(server.config_file(), text.replace("maxStreamWaitMS=1000", "maxStreamWaitMS=3000"))?;
+    std::fs::write(
+        server.config_file(),
+        text.replace("maxStreamWaitMS=1000", "maxStreamWaitMS=3000"),
+    )?;
     server.reload()?;
     delay_is(&server, "3000").await;
-    std::fs::write(server.config_file(), text.replace("maxStreamWaitMS=1000", "maxStreamWaitMS=soon"))?;
+    std::fs::write(
+        server.config_file(),
+        text.replace("maxStreamWaitMS=1000", "maxStreamWaitMS=soon"),
+    )?;
     server.wait_for_log("the old one stays in force", SOON).await;
     delay_is(&server, "3000").await;
     Ok(())
@@ -159,7 +229,10 @@ async fn the_configuration_is_reloaded_on_signal_and_on_change_of_the_file() -> 
 #[tokio::test]
 async fn the_environment_overrides_the_file() -> Result<()> {
     let builder = tidegate().config("[general]\nmaxStreamWaitMS=1000\n");
-    let server = builder.env("TIDEGATE_GENERAL__MAXSTREAMWAITMS", "1234").start().await?;
+    let server = builder
+        .env("TIDEGATE_GENERAL__MAXSTREAMWAITMS", "1234")
+        .start()
+        .await?;
     delay_is(&server, "1234").await;
     Ok(())
 }
@@ -168,18 +241,36 @@ async fn the_environment_overrides_the_file() -> Result<()> {
 async fn check_explains_good_files_and_names_what_is_wrong_in_bad_ones() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let good = folder.path().join("good.ini");
-    std::fs::write(&good, "[general]\nmaxStreamWaitMS=1000\nstreamNoneReaderDelaMS=5\n")?;
-    let check = |file: &std::path::Path| Tool::new(env!("CARGO_BIN_EXE_tidegate")).args(["check", "-c"]).arg(file).spawn();
+    std::fs::write(
+        &good,
+        "[general]\nmaxStreamWaitMS=1000\nstreamNoneReaderDelaMS=5\n",
+    )?;
+    let check = |file: &std::path::Path| {
+        Tool::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["check", "-c"])
+            .arg(file)
+            .spawn()
+    };
     let output = check(&good)?.wait(SOON).await?;
     assert!(output.status.success(), "{output:?}");
     let text = format!("{}{}", output.stdout_text(), output.stderr.join("\n"));
-    assert!(text.contains("general.maxStreamWaitMS") && text.contains("streamNoneReaderDelayMS"), "{text}");
+    assert!(
+        text.contains("general.maxStreamWaitMS") && text.contains("streamNoneReaderDelayMS"),
+        "{text}"
+    );
     let bad = folder.path().join("bad.ini");
     std::fs::write(&bad, "[general]\n\nmaxStreamWaitMS=soon\n[rtmp]\nport=99999\n")?;
     let output = check(&bad)?.wait(SOON).await?;
     assert_eq!(output.status.code(), Some(1));
     let text = output.stderr.join("\n");
-    for word in ["bad.ini:3", "general.maxStreamWaitMS", "soon", "bad.ini:5", "rtmp.port", "99999"] {
+    for word in [
+        "bad.ini:3",
+        "general.maxStreamWaitMS",
+        "soon",
+        "bad.ini:5",
+        "rtmp.port",
+        "99999",
+    ] {
         assert!(text.contains(word), "{word} is not in {text}");
     }
     Ok(())
@@ -202,11 +293,19 @@ async fn metrics_and_the_timeline_tell_what_happened() -> Result<()> {
     viewer.picture().await?;
     let metrics = server.get("/metrics").await?.text();
     for line in ["tidegate_streams 1", "tidegate_readers 1", "tidegate_players 1"] {
-        assert!(metrics.lines().any(|got| got == line), "{line} is not in {metrics}");
+        assert!(
+            metrics.lines().any(|got| got == line),
+            "{line} is not in {metrics}"
+        );
     }
     assert!(metrics.ends_with("# EOF\n"));
     let view = server.api("getStreamTimeline", &CAM[1..]).await;
-    let events: Vec<&str> = view["data"]["entries"].as_array().into_iter().flatten().filter_map(|entry| entry["event"].as_str()).collect();
+    let events: Vec<&str> = view["data"]["entries"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["event"].as_str())
+        .collect();
     assert_eq!(events, ["published", "registered", "reader_joined"], "{view}");
     assert_eq!(view["data"]["state"], "live");
     Ok(())
@@ -237,10 +336,19 @@ async fn hostile_requests_harm_nothing() -> Result<()> {
             let mut rest = Vec::new();
             // Whatever comes, it ends.
             let ended = tokio::time::timeout(SOON, socket.read_to_end(&mut rest)).await;
-            assert!(ended.is_ok(), "{port} does not end {:?}", String::from_utf8_lossy(&request[..request.len().min(60)]));
+            assert!(
+                ended.is_ok(),
+                "{port} does not end {:?}",
+                String::from_utf8_lossy(&request[..request.len().min(60)])
+            );
         }
     }
     let metrics = server.get("/metrics").await?.text();
-    assert!(metrics.lines().any(|line| line == "tidegate_session_panics_total 0"), "{metrics}");
+    assert!(
+        metrics
+            .lines()
+            .any(|line| line == "tidegate_session_panics_total 0"),
+        "{metrics}"
+    );
     Ok(())
 }

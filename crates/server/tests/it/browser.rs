@@ -37,11 +37,19 @@ impl Page {
         let profile = format!("--user-data-dir={}", profile.display());
         let browser = Tool::new("chromium").args(flags).arg(profile).arg(url).spawn()?;
         let line = browser.wait_for_line("DevTools listening on ws://", SOON).await?;
-        let address = line.split("ws://").nth(1).and_then(|rest| rest.split('/').next()).context("an address")?;
+        let address = line
+            .split("ws://")
+            .nth(1)
+            .and_then(|rest| rest.split('/').next())
+            .context("an address")?;
         let address: SocketAddr = address.parse()?;
         let target = Self::target(address, url).await?;
         let (socket, _) = client_async(target, TcpStream::connect(address).await?).await?;
-        Ok(Self { _browser: browser, socket, calls: 0 })
+        Ok(Self {
+            _browser: browser,
+            socket,
+            calls: 0,
+        })
     }
 
     /// The page's own address, once it exists.
@@ -50,9 +58,13 @@ impl Page {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         while Instant::now() < end {
             tick.tick().await;
-            let list = http::request(address, "GET", "/json/list", &[], &[], SOON).await?.json()?;
+            let list = http::request(address, "GET", "/json/list", &[], &[], SOON)
+                .await?
+                .json()?;
             let pages = list.as_array().into_iter().flatten();
-            let page = pages.filter(|page| page["type"] == "page").find(|page| page["url"].as_str().is_some_and(|at| at.starts_with(url)));
+            let page = pages
+                .filter(|page| page["type"] == "page")
+                .find(|page| page["url"].as_str().is_some_and(|at| at.starts_with(url)));
             if let Some(target) = page.and_then(|page| page["webSocketDebuggerUrl"].as_str()) {
                 return Ok(target.to_owned());
             }
@@ -65,7 +77,10 @@ impl Page {
         let call = json!({"id": self.calls, "method": "Runtime.evaluate", "params": {"expression": script, "returnByValue": true}});
         self.socket.send(Message::text(call.to_string())).await?;
         loop {
-            let message = timeout(SOON, self.socket.next()).await.context("the browser is silent")?.context("the browser is gone")??;
+            let message = timeout(SOON, self.socket.next())
+                .await
+                .context("the browser is silent")?
+                .context("the browser is gone")??;
             let Message::Text(text) = message else { continue };
             let reply: Value = serde_json::from_str(text.as_str())?;
             if reply["id"] == self.calls {
@@ -92,19 +107,29 @@ impl Page {
 async fn the_demos_page_plays_a_stream_that_opens_because_one_clicks() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let ready = folder.path().join("ready.json");
-    let demo = Tool::new(env!("CARGO_BIN_EXE_tidegate")).args(["demo", "--free-ports", "--ready-file"]).arg(&ready).spawn()?;
-    demo.wait_for_stdout("Hook calls, as they come".len(), SOON).await?;
+    let demo = Tool::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["demo", "--free-ports", "--ready-file"])
+        .arg(&ready)
+        .spawn()?;
+    demo.wait_for_stdout("Hook calls, as they come".len(), SOON)
+        .await?;
     let ports: Value = serde_json::from_slice(&std::fs::read(&ready)?)?;
     let url = format!("http://127.0.0.1:{}/", ports["http"]);
     let mut page = Page::open(&url, &folder.path().join("profile")).await?;
     for stream in ["demo/rule", "demo/hook"] {
         let button = format!("document.querySelector('button[data-stream=\"{stream}\"]')");
         // The button works once the page's script has run.
-        page.until(&format!("{button} !== null && {button}.onclick !== null")).await?;
+        page.until(&format!("{button} !== null && {button}.onclick !== null"))
+            .await?;
         page.evaluate(&format!("{button}.click()")).await?;
-        page.until("document.getElementById('video').currentTime > 1").await?;
-        page.until("document.getElementById('video').getVideoPlaybackQuality().totalVideoFrames > 20").await?;
-        page.until(&format!("document.getElementById('state').textContent.startsWith('{stream}: first picture after')")).await?;
+        page.until("document.getElementById('video').currentTime > 1")
+            .await?;
+        page.until("document.getElementById('video').getVideoPlaybackQuality().totalVideoFrames > 20")
+            .await?;
+        page.until(&format!(
+            "document.getElementById('state').textContent.startsWith('{stream}: first picture after')"
+        ))
+        .await?;
         page.evaluate("document.getElementById('stop').click()").await?;
     }
     drop(page);

@@ -47,7 +47,11 @@ pub async fn serve_hooked(hooks: &HookServer, more: &str) -> Result<TestServer> 
 pub async fn publish(fixture: Fixture, url: &str) -> Result<Running> {
     let file = fixture.path().await?;
     let args = ["-hide_banner", "-nostdin", "-re", "-stream_loop", "-1", "-i"];
-    Tool::ffmpeg().args(args).arg(&file).args(["-c", "copy", "-f", "flv", url]).spawn()
+    Tool::ffmpeg()
+        .args(args)
+        .arg(&file)
+        .args(["-c", "copy", "-f", "flv", url])
+        .spawn()
 }
 
 /// Publishes and waits until the stream is registered.
@@ -60,28 +64,54 @@ pub async fn publish_live(server: &TestServer, stream: &str) -> Result<Running> 
 
 /// Waits until a stream is registered.
 pub async fn online(server: &TestServer, app: &str, stream: &str) {
-    server.poll("the stream is online", SOON, async |server| is_online(server, app, stream).await.then_some(())).await;
+    server
+        .poll("the stream is online", SOON, async |server| {
+            is_online(server, app, stream).await.then_some(())
+        })
+        .await;
 }
 
 /// Waits until a stream is gone.
 pub async fn offline(server: &TestServer, app: &str, stream: &str) {
-    server.poll("the stream is gone", SOON, async |server| (!is_online(server, app, stream).await).then_some(())).await;
+    server
+        .poll("the stream is gone", SOON, async |server| {
+            (!is_online(server, app, stream).await).then_some(())
+        })
+        .await;
 }
 
 pub async fn is_online(server: &TestServer, app: &str, stream: &str) -> bool {
-    let parameters = [("schema", "rtmp"), ("vhost", "__defaultVhost__"), ("app", app), ("stream", stream)];
+    let parameters = [
+        ("schema", "rtmp"),
+        ("vhost", "__defaultVhost__"),
+        ("app", app),
+        ("stream", stream),
+    ];
     server.api("isMediaOnline", &parameters).await["online"] == true
 }
 
 /// How many players a stream has, over RTMP and FLV.
 pub async fn players(server: &TestServer, app: &str, stream: &str) -> usize {
-    let parameters = [("schema", "rtmp"), ("vhost", "__defaultVhost__"), ("app", app), ("stream", stream)];
-    server.api("getMediaPlayerList", &parameters).await["data"].as_array().map_or(0, Vec::len)
+    let parameters = [
+        ("schema", "rtmp"),
+        ("vhost", "__defaultVhost__"),
+        ("app", app),
+        ("stream", stream),
+    ];
+    server.api("getMediaPlayerList", &parameters).await["data"]
+        .as_array()
+        .map_or(0, Vec::len)
 }
 
 /// The parameters of addStreamProxy.
 pub fn proxy<'a>(app: &'a str, stream: &'a str, url: &'a str) -> Vec<(&'static str, &'a str)> {
-    vec![("vhost", "__defaultVhost__"), ("app", app), ("stream", stream), ("url", url), ("timeout_sec", "10")]
+    vec![
+        ("vhost", "__defaultVhost__"),
+        ("app", app),
+        ("stream", stream),
+        ("url", url),
+        ("timeout_sec", "10"),
+    ]
 }
 
 /// An HTTP-FLV viewer: one request, then frames as they come.
@@ -105,9 +135,16 @@ impl FlvViewer {
     }
 
     /// Sends the request at once; the returned future waits for the head.
-    pub async fn ask(address: SocketAddr, stream: &str) -> Result<impl Future<Output = Result<Self>> + use<>> {
+    pub async fn ask(
+        address: SocketAddr,
+        stream: &str,
+    ) -> Result<impl Future<Output = Result<Self>> + use<>> {
         let mut socket = TcpStream::connect(address).await?;
-        let (path, query) = stream.split_once('?').map_or((stream, String::new()), |(path, query)| (path, format!("?{query}")));
+        let (path, query) = stream
+            .split_once('?')
+            .map_or((stream, String::new()), |(path, query)| {
+                (path, format!("?{query}"))
+            });
         let request = format!("GET /{path}.live.flv{query} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
         socket.write_all(request.as_bytes()).await?;
         Ok(async move {
@@ -117,13 +154,22 @@ impl FlvViewer {
                 head.push(timeout(SOON, socket.read_u8()).await.context("no answer")??);
             }
             let head = String::from_utf8(head)?;
-            Ok(Self { socket, head, reader: Reader::new(), demuxer: Demuxer::new() })
+            Ok(Self {
+                socket,
+                head,
+                reader: Reader::new(),
+                demuxer: Demuxer::new(),
+            })
         })
     }
 
     /// The status of the answer.
     pub fn status(&self) -> u16 {
-        self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+        self.head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0)
     }
 
     /// The next frame; an error when the stream ends or none comes.
@@ -139,7 +185,9 @@ impl FlvViewer {
                 continue;
             }
             let mut bytes = vec![0; 64 * 1024];
-            let count = timeout(SOON, self.socket.read(&mut bytes)).await.context("no frame came")??;
+            let count = timeout(SOON, self.socket.read(&mut bytes))
+                .await
+                .context("no frame came")??;
             if count == 0 {
                 bail!("the stream ended");
             }
@@ -152,7 +200,11 @@ impl FlvViewer {
     pub async fn picture(&mut self) -> Result<Frame> {
         loop {
             let frame = self.frame().await?;
-            let track = self.demuxer.tracks().find(|track| track.id == frame.track).map(|track| track.kind());
+            let track = self
+                .demuxer
+                .tracks()
+                .find(|track| track.id == frame.track)
+                .map(|track| track.kind());
             if track == Some(MediaKind::Video) {
                 return Ok(frame);
             }
@@ -160,16 +212,28 @@ impl FlvViewer {
     }
 
     /// Reads until the server closes.
-    pub async fn to_end(mut self) -> Result<()> {
+    pub async fn read_to_end(mut self) -> Result<()> {
         let mut bytes = vec![0; 64 * 1024];
-        while timeout(SOON, self.socket.read(&mut bytes)).await.context("the stream does not end")?? > 0 {}
+        while timeout(SOON, self.socket.read(&mut bytes))
+            .await
+            .context("the stream does not end")??
+            > 0
+        {}
         Ok(())
     }
 
     /// The body of a refusal.
     pub async fn refusal(mut self) -> Result<String> {
-        let line = self.head.lines().find(|line| line.to_ascii_lowercase().starts_with("content-length:"));
-        let length: usize = line.and_then(|line| line.split_once(':')).context("a length")?.1.trim().parse()?;
+        let line = self
+            .head
+            .lines()
+            .find(|line| line.to_ascii_lowercase().starts_with("content-length:"));
+        let length: usize = line
+            .and_then(|line| line.split_once(':'))
+            .context("a length")?
+            .1
+            .trim()
+            .parse()?;
         let mut body = vec![0; length];
         self.socket.read_exact(&mut body).await?;
         Ok(String::from_utf8(body)?)

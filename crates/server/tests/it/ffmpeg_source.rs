@@ -15,8 +15,12 @@ const COPY: &str = "[ffmpeg]\ncmd=%s -nostdin -hide_banner -re -stream_loop -1 -
 
 /// Processes that have `word` in their command line, zombies included.
 fn processes(word: &str) -> Vec<u32> {
-    let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = all.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let Ok(all) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = all
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| *pid != std::process::id())
         .filter(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -27,8 +31,12 @@ fn processes(word: &str) -> Vec<u32> {
 
 /// Children of a process that ended and were not reaped.
 fn zombies_of(parent: u32) -> usize {
-    let Ok(all) = std::fs::read_dir("/proc") else { return 0 };
-    let stats = all.flatten().filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let Ok(all) = std::fs::read_dir("/proc") else {
+        return 0;
+    };
+    let stats = all
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
     stats
         .filter(|stat| {
             let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
@@ -44,16 +52,32 @@ async fn none_left(word: &str) {
             tick.tick().await;
         }
     };
-    tokio::time::timeout(SOON, gone).await.unwrap_or_else(|_| panic!("left: {:?}", processes(word)));
+    tokio::time::timeout(SOON, gone)
+        .await
+        .unwrap_or_else(|_| panic!("left: {:?}", processes(word)));
 }
 
 async fn add(server: &TestServer, source: &str, stream: &str, timeout_ms: &str) -> serde_json::Value {
     let destination = server.url_rtmp(stream);
-    server.api("addFFmpegSource", &[("src_url", source), ("dst_url", &destination), ("timeout_ms", timeout_ms)]).await
+    server
+        .api(
+            "addFFmpegSource",
+            &[
+                ("src_url", source),
+                ("dst_url", &destination),
+                ("timeout_ms", timeout_ms),
+            ],
+        )
+        .await
 }
 
 async fn file() -> Result<String> {
-    Ok(Fixture::H264Aac.path().await?.to_str().context("a path")?.to_owned())
+    Ok(Fixture::H264Aac
+        .path()
+        .await?
+        .to_str()
+        .context("a path")?
+        .to_owned())
 }
 
 #[tokio::test]
@@ -70,14 +94,30 @@ async fn on_demand_by_hook_and_closed_with_its_process() -> Result<()> {
     assert_eq!(answer["code"], 0, "{answer}");
     let mut viewer = opening.await?;
     assert!(viewer.picture().await?.key);
-    let parameters = [("schema", "rtmp"), ("vhost", "__defaultVhost__"), ("app", "live"), ("stream", "ff")];
+    let parameters = [
+        ("schema", "rtmp"),
+        ("vhost", "__defaultVhost__"),
+        ("app", "live"),
+        ("stream", "ff"),
+    ];
     let info = server.api("getMediaInfo", &parameters).await;
-    assert_eq!((&info["originType"], &info["originTypeStr"]), (&json!(5), &json!("ffmpeg_pull")), "{info}");
+    assert_eq!(
+        (&info["originType"], &info["originTypeStr"]),
+        (&json!(5), &json!("ffmpeg_pull")),
+        "{info}"
+    );
     let destination = server.url_rtmp("live/ff");
     assert_eq!(processes(&destination).len(), 1);
-    assert_eq!(hooks.received("on_publish").len(), 1, "its push is asked about like any other");
+    assert_eq!(
+        hooks.received("on_publish").len(),
+        1,
+        "its push is asked about like any other"
+    );
     let again = add(&server, "another", "live/ff", "15000").await;
-    assert_eq!((&again["code"], &again["data"]["key"]), (&json!(0), &answer["data"]["key"]));
+    assert_eq!(
+        (&again["code"], &again["data"]["key"]),
+        (&json!(0), &answer["data"]["key"])
+    );
     drop(viewer);
     offline(&server, "live", "ff").await;
     none_left(&destination).await;
@@ -108,7 +148,9 @@ async fn a_killed_ffmpeg_is_restarted_and_its_viewers_stay() -> Result<()> {
 }
 
 fn rustix_kill(pid: u32) {
-    let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+    let killed = std::process::Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .status();
     assert!(killed.is_ok_and(|status| status.success()));
 }
 
@@ -133,7 +175,11 @@ async fn a_source_that_hangs_is_reported_within_its_timeout_and_leaves_no_proces
     let source = format!("rtmp://127.0.0.1:{}/live/none", silent.local_addr()?.port());
     let began = Instant::now();
     let answer = add(&server, &source, "live/ff", "1500").await;
-    assert_eq!((&answer["code"], &answer["msg"]), (&json!(-1), &json!("等待超时")), "{answer}");
+    assert_eq!(
+        (&answer["code"], &answer["msg"]),
+        (&json!(-1), &json!("等待超时")),
+        "{answer}"
+    );
     assert!(began.elapsed() >= Duration::from_millis(1500));
     none_left(&server.url_rtmp("live/ff")).await;
     assert_eq!(server.api("listFFmpegSource", &[]).await, json!({"code": 0}));
@@ -180,9 +226,17 @@ async fn sources_can_be_added_and_removed_quickly() -> Result<()> {
         assert_eq!(added["code"], 0, "round {round}: {added}");
         let key = added["data"]["key"].as_str().context("a key")?.to_owned();
         // WVP removes ffmpeg sources by delStreamProxy as well.
-        let remove = if round % 2 == 0 { "delFFmpegSource" } else { "delStreamProxy" };
+        let remove = if round % 2 == 0 {
+            "delFFmpegSource"
+        } else {
+            "delStreamProxy"
+        };
         let removed = server.api(remove, &[("key", &key)]).await;
-        assert_eq!((&removed["code"], &removed["data"]["flag"]), (&json!(0), &json!(true)), "{removed}");
+        assert_eq!(
+            (&removed["code"], &removed["data"]["flag"]),
+            (&json!(0), &json!(true)),
+            "{removed}"
+        );
         offline(&server, "live", "ff").await;
     }
     none_left(&server.url_rtmp("live/ff")).await;

@@ -29,21 +29,46 @@ struct Player {
 
 impl Player {
     fn start(by: By, server: &TestServer, stream: &str, ffmpeg: Tool) -> Result<Self> {
-        let file = server.folder().join(format!("played-{by:?}-{}.flv", stream.replace('/', "-")));
-        let mut player = Self { by, file, running: None, ws: None };
+        let file = server
+            .folder()
+            .join(format!("played-{by:?}-{}.flv", stream.replace('/', "-")));
+        let mut player = Self {
+            by,
+            file,
+            running: None,
+            ws: None,
+        };
         match by {
             By::Rtmp => {
-                let args = ["-v", "error", "-copyts", "-i", &server.url_rtmp(stream), "-map", "0", "-c", "copy", "-f", "flv"];
+                let args = [
+                    "-v",
+                    "error",
+                    "-copyts",
+                    "-i",
+                    &server.url_rtmp(stream),
+                    "-map",
+                    "0",
+                    "-c",
+                    "copy",
+                    "-f",
+                    "flv",
+                ];
                 player.running = Some(ffmpeg.args(args).arg(&player.file).spawn()?);
             }
             By::HttpFlv => {
-                let curl = Tool::curl().args(["-s", "-o"]).arg(&player.file).arg(server.url_flv(stream));
+                let curl = Tool::curl()
+                    .args(["-s", "-o"])
+                    .arg(&player.file)
+                    .arg(server.url_flv(stream));
                 player.running = Some(curl.spawn()?);
             }
             By::WsFlv => {
                 let url = server.url_ws_flv(stream);
                 player.ws = Some(tokio::spawn(async move {
-                    websocket::Client::connect(&url, None, SOON).await?.read_to_end(SOON).await
+                    websocket::Client::connect(&url, None, SOON)
+                        .await?
+                        .read_to_end(SOON)
+                        .await
                 }));
             }
         }
@@ -77,7 +102,12 @@ async fn waiting(server: &TestServer, stream: &str, count: u64) {
 
 async fn publish_once(ffmpeg: Tool, file: &Path, more: &[&str], url: &str) -> Result<()> {
     let args = ["-nostdin", "-v", "error", "-readrate", PACE, "-i"];
-    let ended = ffmpeg.args(args).arg(file).args(["-map", "0", "-c", "copy"]).args(more).args(["-f", "flv", url]);
+    let ended = ffmpeg
+        .args(args)
+        .arg(file)
+        .args(["-map", "0", "-c", "copy"])
+        .args(more)
+        .args(["-f", "flv", url]);
     let ended = ended.run(SOON).await?;
     assert!(ended.status.success(), "{ended:?}");
     Ok(())
@@ -89,7 +119,11 @@ async fn compare(published: &Path, played: &Path, kinds: &[Kind]) -> Result<()> 
         let after = framehash::of_file(played, *kind).await?;
         // The last frames of a file may leave ffmpeg after its goodbye.
         let start = assert_run(&before, &after, before.len() - 3, MILLISECOND_ROUNDING);
-        assert!(start <= 1, "{kind:?} of {} starts at frame {start}", played.display());
+        assert!(
+            start <= 1,
+            "{kind:?} of {} starts at frame {start}",
+            played.display()
+        );
     }
     Ok(())
 }
@@ -105,7 +139,9 @@ async fn all_players(fixture: Fixture, config: &str, kinds: &[Kind]) -> Result<(
         let player = player?;
         let by = player.by;
         let played = player.end().await?;
-        compare(&file, &played, kinds).await.map_err(|error| error.context(format!("{by:?}")))?;
+        compare(&file, &played, kinds)
+            .await
+            .map_err(|error| error.context(format!("{by:?}")))?;
     }
     Ok(())
 }
@@ -145,7 +181,11 @@ async fn pulled_and_pushed_streams() -> Result<()> {
     waiting(&last, "far/cam", 1).await;
     // The chain stands before the first frame: publishing begins when the last server's player waits.
     let url = origin.url_rtmp("live/cam");
-    let publisher = tokio::spawn(async move { publish_once(Tool::ffmpeg(), &file, &[], &url).await.map(|()| file) });
+    let publisher = tokio::spawn(async move {
+        publish_once(Tool::ffmpeg(), &file, &[], &url)
+            .await
+            .map(|()| file)
+    });
     online(&origin, "live", "cam").await;
     let source = origin.url_rtmp("live/cam");
     let pulled = edge.api("addStreamProxy", &proxy("edge", "cam", &source)).await;
@@ -176,7 +216,12 @@ async fn enhanced(fixture: Fixture, filter: &[&str]) -> Result<()> {
     let server = serve("").await?;
     let file = fixture.path().await?;
     let clean = server.folder().join("clean.mkv");
-    let cleaned = Tool::ffmpeg_new()?.args(["-v", "error", "-i"]).arg(&file).args(["-c", "copy"]).args(filter).arg(&clean);
+    let cleaned = Tool::ffmpeg_new()?
+        .args(["-v", "error", "-i"])
+        .arg(&file)
+        .args(["-c", "copy"])
+        .args(filter)
+        .arg(&clean);
     cleaned.run(SOON).await?;
     let mut players = Vec::new();
     for by in [By::Rtmp, By::HttpFlv, By::WsFlv] {
@@ -188,9 +233,15 @@ async fn enhanced(fixture: Fixture, filter: &[&str]) -> Result<()> {
         let by = player.by;
         let played = player.end().await?;
         let again = played.with_extension("mkv");
-        let cleaned = Tool::ffmpeg_new()?.args(["-v", "error", "-copyts", "-i"]).arg(&played).args(["-c", "copy"]).args(filter);
+        let cleaned = Tool::ffmpeg_new()?
+            .args(["-v", "error", "-copyts", "-i"])
+            .arg(&played)
+            .args(["-c", "copy"])
+            .args(filter);
         cleaned.arg(&again).run(SOON).await?;
-        compare(&clean, &again, &[Kind::Video, Kind::Audio]).await.map_err(|error| error.context(format!("{by:?}")))?;
+        compare(&clean, &again, &[Kind::Video, Kind::Audio])
+            .await
+            .map_err(|error| error.context(format!("{by:?}")))?;
     }
     Ok(())
 }

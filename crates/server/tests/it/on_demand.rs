@@ -36,7 +36,9 @@ async fn the_whole_story(source: impl Fn(&TestServer) -> String) -> Result<()> {
     let asked = hooks.wait_for_call("on_stream_not_found", |_| true, SOON).await;
     assert_eq!(asked.stream(), "__defaultVhost__/live/cam");
     assert_eq!(hooks.received("on_play").len(), 1, "permission first");
-    let answer = server.api("addStreamProxy", &proxy("live", "cam", &source(&camera))).await;
+    let answer = server
+        .api("addStreamProxy", &proxy("live", "cam", &source(&camera)))
+        .await;
     assert_eq!(answer["code"], 0, "{answer}");
     assert_eq!(answer["data"]["key"], "__defaultVhost__/live/cam");
 
@@ -51,12 +53,24 @@ async fn the_whole_story(source: impl Fn(&TestServer) -> String) -> Result<()> {
 
     hooks.wait_for_call("on_stream_none_reader", |_| true, SOON).await;
     offline(&server, "live", "cam").await;
-    assert_eq!(server.api("listStreamProxy", &[]).await, json!({"code": 0}), "the pull is gone");
-    camera.poll("the camera's player is gone", SOON, async |camera| (players_of(camera).await == 0).then_some(())).await;
-    hooks.wait_for_call("on_stream_changed", |call| call.body["regist"] == false, SOON).await;
+    assert_eq!(
+        server.api("listStreamProxy", &[]).await,
+        json!({"code": 0}),
+        "the pull is gone"
+    );
+    camera
+        .poll("the camera's player is gone", SOON, async |camera| {
+            (players_of(camera).await == 0).then_some(())
+        })
+        .await;
+    hooks
+        .wait_for_call("on_stream_changed", |call| call.body["regist"] == false, SOON)
+        .await;
     assert_eq!(hooks.received("on_stream_not_found").len(), 1);
     assert_eq!(hooks.received("on_stream_none_reader").len(), 1);
-    hooks.wait_for_call("on_flow_report", |call| call.body["player"] == true, SOON).await;
+    hooks
+        .wait_for_call("on_flow_report", |call| call.body["player"] == true, SOON)
+        .await;
     Ok(())
 }
 
@@ -67,7 +81,12 @@ async fn a_stream_opens_for_its_first_viewer_and_closes_after_the_last_over_rtmp
 
 #[tokio::test]
 async fn a_stream_opens_for_its_first_viewer_and_closes_after_the_last_over_http_flv() -> Result<()> {
-    the_whole_story(|camera| camera.url_flv("live/source").replace(".live.flv", ".live.flv?from=test.flv")).await
+    the_whole_story(|camera| {
+        camera
+            .url_flv("live/source")
+            .replace(".live.flv", ".live.flv?from=test.flv")
+    })
+    .await
 }
 
 #[tokio::test]
@@ -81,7 +100,10 @@ async fn two_hundred_viewers_of_a_missing_stream_cause_one_hook_and_all_play() -
     }
     hooks.wait_for_count("on_play", 200, SOON).await;
     let source = camera.url_rtmp("live/source");
-    assert_eq!(server.api("addStreamProxy", &proxy("live", "cam", &source)).await["code"], 0);
+    assert_eq!(
+        server.api("addStreamProxy", &proxy("live", "cam", &source)).await["code"],
+        0
+    );
     let mut viewers = Vec::new();
     for opening in opening {
         viewers.push(opening.await?);
@@ -101,14 +123,29 @@ async fn viewers_of_different_protocols_wait_together() -> Result<()> {
     let hooks = HookServer::start_consenting().await?;
     let server = serve_hooked(&hooks, "").await?;
     let rtmp = Tool::ffmpeg()
-        .args(["-v", "error", "-i", &server.url_rtmp("live/cam"), "-t", "1", "-c", "copy", "-f", "null", "-"])
+        .args([
+            "-v",
+            "error",
+            "-i",
+            &server.url_rtmp("live/cam"),
+            "-t",
+            "1",
+            "-c",
+            "copy",
+            "-f",
+            "null",
+            "-",
+        ])
         .spawn()?;
     let flv = FlvViewer::ask(server.address("http"), "live/cam").await?;
     let url = server.url_ws_flv("live/cam");
     let ws = tokio::spawn(async move { websocket::Client::connect(&url, None, SOON).await });
     hooks.wait_for_count("on_play", 3, SOON).await;
     let source = camera.url_rtmp("live/source");
-    assert_eq!(server.api("addStreamProxy", &proxy("live", "cam", &source)).await["code"], 0);
+    assert_eq!(
+        server.api("addStreamProxy", &proxy("live", "cam", &source)).await["code"],
+        0
+    );
     assert!(flv.await?.picture().await?.key);
     assert_eq!(&ws.await??.read_until(3, SOON).await?[..3], b"FLV");
     let rtmp = rtmp.wait(SOON).await?;
@@ -124,8 +161,16 @@ async fn a_source_that_fails_fails_its_viewers_at_once() -> Result<()> {
     let opening = FlvViewer::ask(server.address("http"), "live/cam").await?;
     hooks.wait_for_call("on_stream_not_found", |_| true, SOON).await;
     let began = Instant::now();
-    let answer = server.api("addStreamProxy", &proxy("live", "cam", "rtmp://127.0.0.1:1/live/none")).await;
-    assert_eq!((&answer["code"], &answer["msg"]), (&json!(-1), &json!("connection refused")));
+    let answer = server
+        .api(
+            "addStreamProxy",
+            &proxy("live", "cam", "rtmp://127.0.0.1:1/live/none"),
+        )
+        .await;
+    assert_eq!(
+        (&answer["code"], &answer["msg"]),
+        (&json!(-1), &json!("connection refused"))
+    );
     assert_eq!(opening.await?.status(), 404);
     assert!(began.elapsed() < SOON);
     Ok(())
@@ -134,7 +179,9 @@ async fn a_source_that_fails_fails_its_viewers_at_once() -> Result<()> {
 #[tokio::test]
 async fn close_true_ends_the_wait_and_silence_lasts_max_stream_wait() -> Result<()> {
     let hooks = HookServer::start(|call| match call.hook.as_str() {
-        "on_stream_not_found" if call.body["stream"] == "none" => Answer::Json(json!({"code": 0, "close": true})),
+        "on_stream_not_found" if call.body["stream"] == "none" => {
+            Answer::Json(json!({"code": 0, "close": true}))
+        }
         _ => Answer::ok(),
     })
     .await?;
@@ -144,7 +191,11 @@ async fn close_true_ends_the_wait_and_silence_lasts_max_stream_wait() -> Result<
     let began = Instant::now();
     let waited = FlvViewer::open(&server, "live/other").await?;
     assert_eq!(waited.status(), 404);
-    assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= Duration::from_millis(1500),
+        "{:?}",
+        began.elapsed()
+    );
     Ok(())
 }
 
@@ -176,7 +227,17 @@ async fn a_dead_service_is_asked_again_until_it_closes_the_stream() -> Result<()
     let server = serve_hooked(&hooks, "[hook]\nretry=0\n").await?;
     let mut publisher = publish_live(&server, "live/cam").await?;
     hooks.down().await;
-    server.wait_for_log("the hook service did not answer", SOON).await;
+    let parameters = [("vhost", "__defaultVhost__"), ("app", "live"), ("stream", "cam")];
+    server
+        .poll("a question failed", SOON, async |server| {
+            let view = server.api("getStreamTimeline", &parameters).await;
+            let failed = |entry: &serde_json::Value| entry["event"] == "none_reader_failed";
+            view["data"]["entries"]
+                .as_array()
+                .is_some_and(|entries| entries.iter().any(failed))
+                .then_some(())
+        })
+        .await;
     hooks.up().await?;
     hooks.wait_for_call("on_stream_none_reader", |_| true, SOON).await;
     offline(&server, "live", "cam").await;
@@ -202,7 +263,11 @@ async fn rules_open_and_close_streams_without_any_hook_service() -> Result<()> {
     assert!(viewer.picture().await?.key);
     drop(viewer);
     offline(&server, "cam", "source").await;
-    camera.poll("the pull is closed", SOON, async |camera| (players_of(camera).await == 0).then_some(())).await;
+    camera
+        .poll("the pull is closed", SOON, async |camera| {
+            (players_of(camera).await == 0).then_some(())
+        })
+        .await;
     Ok(())
 }
 
@@ -239,5 +304,36 @@ async fn auto_close_needs_no_answer() -> Result<()> {
     let _publisher = publish_live(&server, "live/cam").await?;
     hooks.wait_for_call("on_stream_none_reader", |_| true, SOON).await;
     offline(&server, "live", "cam").await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_edge_server_pulls_from_its_origins_for_all_who_wait() -> Result<()> {
+    let (camera, _publisher) = camera().await?;
+    let hooks = HookServer::start_consenting().await?;
+    let dead = "rtmp://127.0.0.1:1/%s/%s";
+    let origins = format!("[cluster]\norigin_url={dead};{}\n", camera.url_rtmp("%s/%s"));
+    let server = serve_hooked(&hooks, &origins).await?;
+    let mut opening = Vec::new();
+    for _ in 0..5 {
+        opening.push(FlvViewer::ask(server.address("http"), "live/source?token=t").await?);
+    }
+    for opening in opening {
+        assert!(opening.await?.picture().await?.key);
+    }
+    assert_eq!(players_of(&camera).await, 1);
+    assert_eq!(
+        hooks.received("on_stream_not_found").len(),
+        0,
+        "the origins decide"
+    );
+    let missing = FlvViewer::open(&server, "live/missing").await?;
+    assert_eq!(missing.status(), 404);
+    offline(&server, "live", "source").await;
+    assert_eq!(
+        hooks.received("on_stream_none_reader").len(),
+        0,
+        "and an edge closes by itself"
+    );
     Ok(())
 }

@@ -13,9 +13,21 @@ async fn what_ffmpeg_publishes_plays_over_rtmp_http_flv_and_ws_flv() -> Result<(
     let server = serve("").await?;
     let _publisher = publish_live(&server, "live/cam").await?;
     for url in [server.url_rtmp("live/cam"), server.url_flv("live/cam")] {
-        let probe = Tool::ffprobe().args(["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", &url]);
+        let probe = Tool::ffprobe().args([
+            "-v",
+            "error",
+            "-show_entries",
+            "stream=codec_name",
+            "-of",
+            "csv=p=0",
+            &url,
+        ]);
         let output = probe.run(SOON).await?;
-        assert_eq!(output.stdout_text().split_whitespace().collect::<Vec<_>>(), ["h264", "aac"], "{url}");
+        assert_eq!(
+            output.stdout_text().split_whitespace().collect::<Vec<_>>(),
+            ["h264", "aac"],
+            "{url}"
+        );
     }
     let mut ws = websocket::Client::connect(&server.url_ws_flv("live/cam"), None, SOON).await?;
     assert_eq!(&ws.read_until(20_000, SOON).await?[..3], b"FLV");
@@ -42,14 +54,35 @@ async fn the_head_of_a_live_answer_is_the_references() -> Result<()> {
     let _publisher = publish_live(&server, "live/cam").await?;
     let viewer = FlvViewer::open(&server, "live/cam").await?;
     let head = viewer.head.to_ascii_lowercase();
-    assert!(head.contains("content-type: video/x-flv; charset=utf-8\r\n"), "{head}");
+    assert!(
+        head.contains("content-type: video/x-flv; charset=utf-8\r\n"),
+        "{head}"
+    );
     assert!(head.contains("cache-control: no-store\r\n"), "{head}");
-    assert!(!head.contains("content-length") && !head.contains("transfer-encoding"), "{head}");
-    let options = Tool::curl().args(["-s", "-i", "-X", "OPTIONS", "-H", "Origin: http://a.example", &server.url_flv("live/cam")]);
+    assert!(
+        !head.contains("content-length") && !head.contains("transfer-encoding"),
+        "{head}"
+    );
+    let options = Tool::curl().args([
+        "-s",
+        "-i",
+        "-X",
+        "OPTIONS",
+        "-H",
+        "Origin: http://a.example",
+        &server.url_flv("live/cam"),
+    ]);
     let options = options.run(SOON).await?.stdout_text().to_ascii_lowercase();
     assert!(options.starts_with("http/1.1 200"), "{options}");
-    assert!(options.contains("access-control-allow-origin: http://a.example"), "{options}");
-    let head = Tool::curl().args(["-s", "-I", &server.url_flv("live/cam")]).run(SOON).await?.stdout_text();
+    assert!(
+        options.contains("access-control-allow-origin: http://a.example"),
+        "{options}"
+    );
+    let head = Tool::curl()
+        .args(["-s", "-I", &server.url_flv("live/cam")])
+        .run(SOON)
+        .await?
+        .stdout_text();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     Ok(())
 }
@@ -58,7 +91,10 @@ async fn the_head_of_a_live_answer_is_the_references() -> Result<()> {
 async fn the_second_publisher_is_refused_and_the_first_goes_on() -> Result<()> {
     let server = serve("").await?;
     let _first = publish_live(&server, "live/cam").await?;
-    let second = publish(Fixture::H264Aac, &server.url_rtmp("live/cam")).await?.wait(SOON).await?;
+    let second = publish(Fixture::H264Aac, &server.url_rtmp("live/cam"))
+        .await?
+        .wait(SOON)
+        .await?;
     assert!(!second.status.success());
     let mut viewer = FlvViewer::open(&server, "live/cam").await?;
     for _ in 0..30 {
@@ -77,10 +113,17 @@ async fn a_denied_publisher_is_told_the_status_and_never_that_it_started() -> Re
     let server = serve_hooked(&hooks, "").await?;
     let file = Fixture::H264Aac.path().await?;
     let ffmpeg = Tool::ffmpeg().args(["-v", "debug", "-re", "-i"]).arg(&file);
-    let ended = ffmpeg.args(["-c", "copy", "-f", "flv", &server.url_rtmp("live/cam")]).spawn()?.wait(SOON).await?;
+    let ended = ffmpeg
+        .args(["-c", "copy", "-f", "flv", &server.url_rtmp("live/cam")])
+        .spawn()?
+        .wait(SOON)
+        .await?;
     let text = ended.stderr.join("\n");
     assert!(!ended.status.success());
-    assert!(text.contains("[auth failed]: code:-1 msg:\"no such key\""), "{text}");
+    assert!(
+        text.contains("[auth failed]: code:-1 msg:\"no such key\""),
+        "{text}"
+    );
     assert!(!is_online(&server, "live", "cam").await);
     Ok(())
 }
@@ -93,8 +136,13 @@ async fn a_publisher_that_breaks_and_returns_keeps_its_viewers() -> Result<()> {
     let mut viewer = FlvViewer::open(&server, "live/cam").await?;
     viewer.picture().await?;
     first.kill().await?;
-    hooks.wait_for_call("on_flow_report", |call| call.body["player"] == false, SOON).await;
-    assert!(is_online(&server, "live", "cam").await, "kept for continue_push_ms");
+    hooks
+        .wait_for_call("on_flow_report", |call| call.body["player"] == false, SOON)
+        .await;
+    assert!(
+        is_online(&server, "live", "cam").await,
+        "kept for continue_push_ms"
+    );
     let _second = publish(Fixture::H264Aac, &server.url_rtmp("live/cam")).await?;
     hooks.wait_for_count("on_publish", 2, SOON).await;
     let mut last = viewer.picture().await?.dts;
@@ -103,7 +151,11 @@ async fn a_publisher_that_breaks_and_returns_keeps_its_viewers() -> Result<()> {
         assert!(frame.dts >= last, "{:?} after {last:?}", frame.dts);
         last = frame.dts;
     }
-    let registered = hooks.received("on_stream_changed").iter().filter(|call| call.body["regist"] == true).count();
+    let registered = hooks
+        .received("on_stream_changed")
+        .iter()
+        .filter(|call| call.body["regist"] == true)
+        .count();
     assert_eq!(registered, 1, "it is one stream");
     Ok(())
 }
@@ -113,13 +165,23 @@ async fn when_the_publisher_says_goodbye_viewers_end_properly() -> Result<()> {
     let server = serve("").await?;
     let file = Fixture::H264Aac.path().await?;
     let url = server.url_rtmp("live/cam");
-    let publisher = Tool::ffmpeg().args(["-nostdin", "-re", "-i"]).arg(&file).args(["-c", "copy", "-f", "flv", &url]).spawn()?;
+    let publisher = Tool::ffmpeg()
+        .args(["-nostdin", "-re", "-i"])
+        .arg(&file)
+        .args(["-c", "copy", "-f", "flv", &url])
+        .spawn()?;
     online(&server, "live", "cam").await;
     let flv = FlvViewer::open(&server, "live/cam").await?;
-    let rtmp = Tool::ffmpeg().args(["-v", "error", "-i", &url, "-c", "copy", "-f", "null", "-"]).spawn()?;
-    server.poll("both viewers play", SOON, async |server| (players(server, "live", "cam").await == 2).then_some(())).await;
+    let rtmp = Tool::ffmpeg()
+        .args(["-v", "error", "-i", &url, "-c", "copy", "-f", "null", "-"])
+        .spawn()?;
+    server
+        .poll("both viewers play", SOON, async |server| {
+            (players(server, "live", "cam").await == 2).then_some(())
+        })
+        .await;
     publisher.terminate(SOON).await?;
-    flv.to_end().await?;
+    flv.read_to_end().await?;
     let rtmp = rtmp.wait(SOON).await?;
     assert!(rtmp.status.success(), "{rtmp:?}");
     offline(&server, "live", "cam").await;

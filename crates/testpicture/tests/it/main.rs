@@ -215,6 +215,46 @@ fn noise_is_coded_exactly() {
     );
 }
 
+/// As a server sends it: decoder configurations and length-prefixed access units, here in FLV (version 10.1, annex E).
+#[test]
+fn ffmpeg_decodes_both_tracks_from_their_decoder_configurations() {
+    let mut picture = TestPicture::new(640, 360, 25).unwrap();
+    let silence = silence::aac(44_100, 2).unwrap();
+    let mut flv = b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+    let mut tag = |kind: u8, ms: u32, head: &[u8], body: &[u8]| {
+        let length = (head.len() + body.len()) as u32;
+        flv.push(kind);
+        flv.extend(&length.to_be_bytes()[1..]);
+        flv.extend(&ms.to_be_bytes()[1..]);
+        flv.extend([0; 4]); // upper byte of the timestamp, StreamID
+        flv.extend(head);
+        flv.extend(body);
+        flv.extend((length + 11).to_be_bytes());
+    };
+    tag(9, 0, &[0x17, 0, 0, 0, 0], &picture.avcc());
+    tag(8, 0, &[0xaf, 0], &silence.config);
+    let frames = 60;
+    for n in 0..frames {
+        let coded = picture.frame(n, n * 40);
+        let first = if coded.key { 0x17 } else { 0x27 };
+        tag(9, n as u32 * 40, &[first, 1, 0, 0, 0], &coded.data);
+        tag(8, n as u32 * 40, &[0xaf, 1], &silence.frame);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x.flv");
+    std::fs::write(&file, flv).unwrap();
+    let strict = ["-err_detect", "explode", "-f", "flv"];
+    let decode = |map: &str, format: &str| {
+        let output = ["-map", map, "-fps_mode", "passthrough", "-f", format, "-"];
+        ffmpeg(&strict, &file, &output).stdout.len()
+    };
+    assert_eq!(decode("0:v", "rawvideo"), 640 * 360 * 3 / 2 * frames as usize);
+    assert_eq!(
+        decode("0:a", "s16le"),
+        frames as usize * silence::SAMPLES_PER_FRAME as usize * 2 * 2
+    );
+}
+
 #[test]
 fn ffmpeg_decodes_silence() {
     let folder = tempfile::tempdir().unwrap();

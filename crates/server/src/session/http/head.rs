@@ -1,6 +1,8 @@
 //! The head of a request.
 
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use axum::http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use axum::http::{Method, StatusCode, Uri, Version};
 use bytes::{Buf, BytesMut};
 
@@ -69,18 +71,31 @@ impl Head {
             Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
             Err(error) => return Err(HeadError::Syntax(error)),
         };
-        let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes()).map_err(|_| HeadError::Method)?;
+        let method = Method::from_bytes(request.method.unwrap_or_default().as_bytes())
+            .map_err(|_| HeadError::Method)?;
         let uri = target(request.path.unwrap_or_default())?;
-        let version = if request.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+        let version = if request.version == Some(0) {
+            Version::HTTP_10
+        } else {
+            Version::HTTP_11
+        };
         let mut map = HeaderMap::with_capacity(request.headers.len());
         for header in request.headers.iter() {
-            let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| HeadError::Syntax(httparse::Error::HeaderName))?;
-            let value = HeaderValue::from_bytes(header.value).map_err(|_| HeadError::Syntax(httparse::Error::HeaderValue))?;
+            let name = HeaderName::from_bytes(header.name.as_bytes())
+                .map_err(|_| HeadError::Syntax(httparse::Error::HeaderName))?;
+            let value = HeaderValue::from_bytes(header.value)
+                .map_err(|_| HeadError::Syntax(httparse::Error::HeaderValue))?;
             map.append(name, value);
         }
         let close = has_token(&map, CONNECTION, "close");
         let keep = has_token(&map, CONNECTION, "keep-alive");
-        let head = Self { method, uri, version, headers: map, keep_alive: !close && (version == Version::HTTP_11 || keep) };
+        let head = Self {
+            method,
+            uri,
+            version,
+            headers: map,
+            keep_alive: !close && (version == Version::HTTP_11 || keep),
+        };
         head.check_length()?;
         buffer.advance(length);
         Ok(Some(head))
@@ -88,7 +103,9 @@ impl Head {
 
     /// Whether the client wants to speak WebSocket (RFC 6455, section 4.1).
     pub fn is_websocket(&self) -> bool {
-        self.method == Method::GET && has_token(&self.headers, UPGRADE, "websocket") && has_token(&self.headers, CONNECTION, "upgrade")
+        self.method == Method::GET
+            && has_token(&self.headers, UPGRADE, "websocket")
+            && has_token(&self.headers, CONNECTION, "upgrade")
     }
 
     /// Whether the body comes in chunks.
@@ -108,7 +125,10 @@ impl Head {
 
     /// A header as text; empty if absent or not text.
     pub fn text(&self, name: impl axum::http::header::AsHeaderName) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The host the client asked, without its port.
@@ -156,7 +176,9 @@ fn target(text: &str) -> Result<Uri, HeadError> {
     let mut encoded = String::with_capacity(text.len() + 16);
     for byte in text.bytes() {
         match byte {
-            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => encoded.push_str(&format!("%{byte:02X}")),
+            b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | 0x80.. => {
+                encoded.push_str(&format!("%{byte:02X}"))
+            }
             _ => encoded.push(char::from(byte)),
         }
     }
@@ -164,9 +186,15 @@ fn target(text: &str) -> Result<Uri, HeadError> {
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token))
-    })
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .any(|part| part.trim().eq_ignore_ascii_case(token))
+        })
 }
 
 #[cfg(test)]
@@ -185,7 +213,10 @@ mod tests {
         }
         let mut buffer = BytesMut::from(whole);
         let head = Head::parse(&mut buffer).expect("valid").expect("whole");
-        assert_eq!((head.uri.path(), head.uri.query()), ("/live/cam.live.flv", Some("token=a")));
+        assert_eq!(
+            (head.uri.path(), head.uri.query()),
+            ("/live/cam.live.flv", Some("token=a"))
+        );
         assert_eq!(head.host(), "media.example");
         assert!(head.keep_alive);
         assert_eq!(&buffer[..], b"rest");
@@ -208,13 +239,19 @@ mod tests {
             "Content-Length: x",
             "Transfer-Encoding: gzip, chunked",
         ] {
-            assert_eq!(parse(&format!("POST / HTTP/1.1\r\n{lengths}\r\n\r\n")).err(), Some(HeadError::Length), "{lengths}");
+            assert_eq!(
+                parse(&format!("POST / HTTP/1.1\r\n{lengths}\r\n\r\n")).err(),
+                Some(HeadError::Length),
+                "{lengths}"
+            );
         }
     }
 
     #[test]
     fn targets_of_careless_clients_are_understood_and_others_refused() {
-        let path = |text: &str| parse(&format!("GET {text} HTTP/1.1\r\n\r\n")).map(|head| head.map(|head| head.uri.to_string()));
+        let path = |text: &str| {
+            parse(&format!("GET {text} HTTP/1.1\r\n\r\n")).map(|head| head.map(|head| head.uri.to_string()))
+        };
         assert_eq!(path("http://host:80/a?b=c"), Ok(Some("/a?b=c".into())));
         assert_eq!(path("/a/{b}?c=\"d\""), Ok(Some("/a/%7Bb%7D?c=%22d%22".into())));
         assert_eq!(path("*"), Err(HeadError::Target));
@@ -224,6 +261,9 @@ mod tests {
     #[test]
     fn too_many_headers_are_refused() {
         let headers = "a: b\r\n".repeat(MAX_HEADERS + 1);
-        assert_eq!(parse(&format!("GET / HTTP/1.1\r\n{headers}\r\n")).err(), Some(HeadError::TooManyHeaders));
+        assert_eq!(
+            parse(&format!("GET / HTTP/1.1\r\n{headers}\r\n")).err(),
+            Some(HeadError::TooManyHeaders)
+        );
     }
 }

@@ -48,14 +48,19 @@ impl Target {
             None => {
                 let query = head.uri.query()?;
                 let rtmp = query.split('&').any(|pair| pair == "schema=rtmp");
-                let reserved = path.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("/index/"));
+                let reserved = path
+                    .get(..7)
+                    .is_some_and(|start| start.eq_ignore_ascii_case("/index/"));
                 if !rtmp || reserved {
                     return None;
                 }
                 &path
             }
         };
-        Some(Self { path: path.trim_start_matches('/').to_owned(), websocket: head.is_websocket() })
+        Some(Self {
+            path: path.trim_start_matches('/').to_owned(),
+            websocket: head.is_websocket(),
+        })
     }
 }
 
@@ -72,13 +77,14 @@ pub async fn serve<S: Io>(
     buffer: &mut BytesMut,
 ) -> io::Result<bool> {
     let key_of_websocket = head.text("sec-websocket-key").trim().to_owned();
-    if target.websocket && (key_of_websocket.is_empty() || head.text("sec-websocket-version").trim() != "13") {
+    if target.websocket && (key_of_websocket.is_empty() || head.text("sec-websocket-version").trim() != "13")
+    {
         let text = "a WebSocket request needs Sec-WebSocket-Key and Sec-WebSocket-Version: 13".to_owned();
         return refuse(app, accepted, head, StatusCode::BAD_REQUEST, text).await;
     }
     let access = access(app, accepted, head, &target);
     debug!(stream = %access.key, session = %access.client.id, "play requested over {}", access.protocol);
-    let rule = app.rule_for(&access.key);
+    let rule = app.rule_for(&access.key, &access.params);
     let mut pending = app.link.ask_play(access, rule);
     let answer = tokio::select! {
         biased;
@@ -102,11 +108,17 @@ pub async fn serve<S: Io>(
         }
     };
     accepted.registration.plays(&granted.key, schema);
-    let headers = if target.websocket { upgrade_head(&key_of_websocket) } else { flv_head(app, head) };
+    let headers = if target.websocket {
+        upgrade_head(&key_of_websocket)
+    } else {
+        flv_head(app, head)
+    };
     write_all(&mut accepted.io, &headers, WRITE_TIMEOUT).await?;
     pending.guard.add_bytes(headers.len() as u64);
     drop(headers);
-    play(accepted, reader, pending, target.websocket, buffer).await.map(|()| false)
+    play(accepted, reader, pending, target.websocket, buffer)
+        .await
+        .map(|()| false)
 }
 
 /// Sends packets until somebody ends it. Nothing of the request is held any more.
@@ -175,7 +187,12 @@ async fn play<S: Io>(
     }
 }
 
-async fn goodbye<S: Io>(accepted: &mut Accepted<S>, websocket: bool, code: u16, reason: &str) -> io::Result<()> {
+async fn goodbye<S: Io>(
+    accepted: &mut Accepted<S>,
+    websocket: bool,
+    code: u16,
+    reason: &str,
+) -> io::Result<()> {
     if !websocket {
         return Ok(());
     }
@@ -187,7 +204,9 @@ fn attach(app: &App, answer: Answer, mux: MuxId, schema: Schema) -> Result<(Read
     match answer {
         Answer::Play(granted) => {
             let style = app.style();
-            let reader = granted.stream.reader(mux, ReaderOptions::player(schema), || containers::muxer(mux, style));
+            let reader = granted.stream.reader(mux, ReaderOptions::player(schema), || {
+                containers::muxer(mux, style)
+            });
             reader.map(|reader| (reader, granted)).map_err(|_| missing())
         }
         Answer::Refused(Refusal::Denied(text)) => Err(Refused(StatusCode::UNAUTHORIZED, text)),
@@ -212,7 +231,11 @@ async fn refuse<S: Io>(
     status: StatusCode,
     text: String,
 ) -> io::Result<bool> {
-    let mut answer = if status == StatusCode::NOT_FOUND { app.not_found_page() } else { response::plain(status, text) };
+    let mut answer = if status == StatusCode::NOT_FOUND {
+        app.not_found_page()
+    } else {
+        response::plain(status, text)
+    };
     cross_origin(app, head, answer.headers_mut());
     let keep = head.keep_alive && !head.is_websocket();
     response::write(app, accepted, answer, !keep, false).await?;
@@ -245,10 +268,18 @@ fn access<S>(app: &App, accepted: &Accepted<S>, head: &Head, target: &Target) ->
 /// The head of an FLV body, which ends with the connection (urls.md, section 5).
 fn flv_head(app: &App, head: &Head) -> Vec<u8> {
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/x-flv; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("video/x-flv; charset=utf-8"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     cross_origin(app, head, &mut headers);
-    response::head(StatusCode::OK, &headers, app.config().http.keep_alive.as_secs(), false)
+    response::head(
+        StatusCode::OK,
+        &headers,
+        app.config().http.keep_alive.as_secs(),
+        false,
+    )
 }
 
 fn upgrade_head(key: &str) -> Vec<u8> {
@@ -261,10 +292,18 @@ fn upgrade_head(key: &str) -> Vec<u8> {
 
 /// Lets pages of other origins read the answer, if the configuration allows it.
 fn cross_origin(app: &App, head: &Head, headers: &mut HeaderMap) {
-    let Some(origin) = head.headers.get("origin") else { return };
+    let Some(origin) = head.headers.get("origin") else {
+        return;
+    };
     if app.config().http.allow_cross_domains {
-        headers.insert(HeaderName::from_static("access-control-allow-origin"), origin.clone());
-        headers.insert(HeaderName::from_static("access-control-allow-credentials"), HeaderValue::from_static("true"));
+        headers.insert(
+            HeaderName::from_static("access-control-allow-origin"),
+            origin.clone(),
+        );
+        headers.insert(
+            HeaderName::from_static("access-control-allow-credentials"),
+            HeaderValue::from_static("true"),
+        );
     }
 }
 
@@ -278,13 +317,19 @@ mod tests {
     }
 
     fn plain(path: &str) -> Option<Target> {
-        Some(Target { path: path.into(), websocket: false })
+        Some(Target {
+            path: path.into(),
+            websocket: false,
+        })
     }
 
     #[test]
     fn live_urls_are_told_from_files_and_the_api() {
         assert_eq!(target("GET /live/cam.live.flv"), plain("live/cam"));
-        assert_eq!(target("GET /live/a%2Fb%20c.live.flv?token=1"), plain("live/a/b c"));
+        assert_eq!(
+            target("GET /live/a%2Fb%20c.live.flv?token=1"),
+            plain("live/a/b c")
+        );
         assert_eq!(target("GET /live/cam?a=b&schema=rtmp"), plain("live/cam"));
         assert_eq!(target("GET /live/cam?schema=flv"), None);
         assert_eq!(target("GET /live/cam.flv"), None);

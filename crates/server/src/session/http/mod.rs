@@ -75,7 +75,10 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
         if head.expects_continue() && head.body_length().is_none_or(|length| length <= limit as u64) {
             accepted.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        let body = timeout(REQUEST_TIMEOUT, request::read_body(&mut accepted.io, &mut buffer, &head, limit));
+        let body = timeout(
+            REQUEST_TIMEOUT,
+            request::read_body(&mut accepted.io, &mut buffer, &head, limit),
+        );
         let body = match body.await {
             Ok(Ok(body)) => body,
             Ok(Err(request::BodyError::Io(error))) => return Err(error),
@@ -84,7 +87,10 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
                 return response::write(app, accepted, refusal, true, false).await;
             }
             Err(_) => {
-                let refusal = response::plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".to_owned());
+                let refusal = response::plain(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the body did not come in time".to_owned(),
+                );
                 return response::write(app, accepted, refusal, true, false).await;
             }
         };
@@ -119,7 +125,9 @@ async fn read_head<S: Io>(
     loop {
         match Head::parse(buffer) {
             Ok(Some(head)) => return Ok(Some(Ok(head))),
-            Ok(None) if buffer.len() >= MAX_HEAD => return Ok(Some(Err(HeadError::TooLarge { limit: MAX_HEAD }))),
+            Ok(None) if buffer.len() >= MAX_HEAD => {
+                return Ok(Some(Err(HeadError::TooLarge { limit: MAX_HEAD })));
+            }
             Ok(None) => {}
             Err(error) => return Ok(Some(Err(error))),
         }

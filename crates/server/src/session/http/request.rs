@@ -57,18 +57,33 @@ pub async fn read_body<R: AsyncRead + Unpin>(
         return read_chunks(io, buffer, limit).await;
     }
     let length = head.body_length().unwrap_or(0);
-    let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or(BodyError::TooLarge { limit })?;
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| *length <= limit)
+        .ok_or(BodyError::TooLarge { limit })?;
     fill(io, buffer, length).await?;
     Ok(buffer.split_to(length).freeze())
 }
 
-async fn read_chunks<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, limit: usize) -> Result<Bytes, BodyError> {
+async fn read_chunks<R: AsyncRead + Unpin>(
+    io: &mut R,
+    buffer: &mut BytesMut,
+    limit: usize,
+) -> Result<Bytes, BodyError> {
     let mut body = BytesMut::new();
     loop {
         let line = read_line(io, buffer, MAX_CHUNK_LINE).await?;
-        let size = line[..].split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let size = std::str::from_utf8(size).ok().filter(|size| !size.is_empty() && size.len() <= 8 && !size.starts_with('+'));
-        let size = size.and_then(|size| usize::from_str_radix(size, 16).ok()).ok_or(BodyError::Chunks)?;
+        let size = line[..]
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        let size = std::str::from_utf8(size)
+            .ok()
+            .filter(|size| !size.is_empty() && size.len() <= 8 && !size.starts_with('+'));
+        let size = size
+            .and_then(|size| usize::from_str_radix(size, 16).ok())
+            .ok_or(BodyError::Chunks)?;
         if size == 0 {
             break;
         }
@@ -95,7 +110,11 @@ async fn read_chunks<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, li
     }
 }
 
-async fn read_line<R: AsyncRead + Unpin>(io: &mut R, buffer: &mut BytesMut, max: usize) -> Result<BytesMut, BodyError> {
+async fn read_line<R: AsyncRead + Unpin>(
+    io: &mut R,
+    buffer: &mut BytesMut,
+    max: usize,
+) -> Result<BytesMut, BodyError> {
     loop {
         if let Some(end) = buffer.windows(2).position(|pair| pair == b"\r\n") {
             let line = buffer.split_to(end);
@@ -170,11 +189,26 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_over_the_limit_and_broken_chunks_are_refused() {
-        assert!(matches!(body("Content-Length: 6", "hello!", 5).await, Err(BodyError::TooLarge { limit: 5 })));
-        assert!(matches!(body("Transfer-Encoding: chunked", "6\r\nhello!\r\n0\r\n\r\n", 5).await, Err(BodyError::TooLarge { .. })));
+        assert!(matches!(
+            body("Content-Length: 6", "hello!", 5).await,
+            Err(BodyError::TooLarge { limit: 5 })
+        ));
+        assert!(matches!(
+            body("Transfer-Encoding: chunked", "6\r\nhello!\r\n0\r\n\r\n", 5).await,
+            Err(BodyError::TooLarge { .. })
+        ));
         for broken in ["x\r\n", "-1\r\na\r\n", "2\r\nabc\r\n", "ffffffffff\r\n", "\r\n"] {
-            assert!(matches!(body("Transfer-Encoding: chunked", broken, 5).await, Err(BodyError::Chunks | BodyError::TooLarge { .. })), "{broken:?}");
+            assert!(
+                matches!(
+                    body("Transfer-Encoding: chunked", broken, 5).await,
+                    Err(BodyError::Chunks | BodyError::TooLarge { .. })
+                ),
+                "{broken:?}"
+            );
         }
-        assert!(matches!(body("Content-Length: 5", "hell", 5).await, Err(BodyError::Io(_))));
+        assert!(matches!(
+            body("Content-Length: 5", "hell", 5).await,
+            Err(BodyError::Io(_))
+        ));
     }
 }

@@ -5,7 +5,9 @@ use crate::app::App;
 use crate::egress::{WRITE_TIMEOUT, write_all};
 use crate::session::Io;
 use axum::body::{Body, HttpBody};
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, SERVER, TRANSFER_ENCODING};
+use axum::http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, SERVER, TRANSFER_ENCODING,
+};
 use axum::http::{Response, StatusCode};
 use std::future::poll_fn;
 use std::io;
@@ -20,13 +22,19 @@ pub const SERVER_NAME: &str = concat!("Tidegate/", env!("CARGO_PKG_VERSION"));
 pub fn plain(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
 /// Whether the answer itself ends the connection.
 pub fn wants_close(response: &Response<Body>) -> bool {
-    response.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
+    response
+        .headers()
+        .get(CONNECTION)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }
 
 /// The head of an answer as bytes, with what every answer carries.
@@ -40,7 +48,11 @@ pub fn head(status: StatusCode, headers: &HeaderMap, idle_secs: u64, close: bool
         }
     }
     if !headers.contains_key(DATE) {
-        line(&mut out, "Date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+        line(
+            &mut out,
+            "Date",
+            httpdate::fmt_http_date(SystemTime::now()).as_bytes(),
+        );
     }
     if !headers.contains_key(SERVER) {
         line(&mut out, "Server", SERVER_NAME.as_bytes());
@@ -49,7 +61,11 @@ pub fn head(status: StatusCode, headers: &HeaderMap, idle_secs: u64, close: bool
         line(&mut out, "Connection", b"close");
     } else {
         line(&mut out, "Connection", b"keep-alive");
-        line(&mut out, "Keep-Alive", format!("timeout={idle_secs}, max=100").as_bytes());
+        line(
+            &mut out,
+            "Keep-Alive",
+            format!("timeout={idle_secs}, max=100").as_bytes(),
+        );
     }
     out.extend_from_slice(b"\r\n");
     out
@@ -86,7 +102,9 @@ pub async fn write<S: Io>(
         Some(_) | None => {}
     }
     if chunked {
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        parts
+            .headers
+            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let mut out = head(parts.status, &parts.headers, idle, close);
     if headless {

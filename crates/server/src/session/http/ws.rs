@@ -40,7 +40,11 @@ pub struct Framed<M> {
 impl<M: Mux> Framed<M> {
     /// Wraps a muxer.
     pub fn new(inner: M) -> Self {
-        Self { inner, scratch: Vec::new(), arena: BytesMut::new() }
+        Self {
+            inner,
+            scratch: Vec::new(),
+            arena: BytesMut::new(),
+        }
     }
 
     fn take(&mut self, out: &mut Vec<Packet>) {
@@ -132,7 +136,9 @@ pub enum Error {
 /// nothing to say.
 pub fn next_frame(input: &mut BytesMut) -> Result<Option<Incoming>, Error> {
     loop {
-        let &[first, second, ..] = &input[..] else { return Ok(None) };
+        let &[first, second, ..] = &input[..] else {
+            return Ok(None);
+        };
         if second & 0x80 == 0 {
             return Err(Error::NotMasked);
         }
@@ -198,7 +204,10 @@ mod tests {
 
     #[test]
     fn the_accept_key_is_that_of_the_standards_example() {
-        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(
+            accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
     }
 
     #[test]
@@ -206,8 +215,14 @@ mod tests {
         let mut input = client(0x81, b"hello");
         input.extend_from_slice(&client(0x89, b"now"));
         input.extend_from_slice(&client(0x88, &[0x03, 0xE8, b'x']));
-        assert_eq!(next_frame(&mut input), Ok(Some(Incoming::Reply(Bytes::from_static(b"\x8A\x03now")))));
-        assert_eq!(next_frame(&mut input), Ok(Some(Incoming::Close(Bytes::from_static(b"\x88\x02\x03\xE8")))));
+        assert_eq!(
+            next_frame(&mut input),
+            Ok(Some(Incoming::Reply(Bytes::from_static(b"\x8A\x03now"))))
+        );
+        assert_eq!(
+            next_frame(&mut input),
+            Ok(Some(Incoming::Close(Bytes::from_static(b"\x88\x02\x03\xE8"))))
+        );
     }
 
     #[test]
@@ -220,7 +235,10 @@ mod tests {
 
     #[test]
     fn viewers_that_break_the_protocol_are_told_apart() {
-        assert_eq!(next_frame(&mut BytesMut::from(&[0x81, 0x01, b'a'][..])), Err(Error::NotMasked));
+        assert_eq!(
+            next_frame(&mut BytesMut::from(&[0x81, 0x01, b'a'][..])),
+            Err(Error::NotMasked)
+        );
         assert_eq!(next_frame(&mut client(0x83, b"")), Err(Error::Unknown(0x83)));
         assert_eq!(next_frame(&mut client(0x09, b"")), Err(Error::Control));
         let mut long = BytesMut::from(&[0x82, 0xFF][..]);

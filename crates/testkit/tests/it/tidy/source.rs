@@ -75,7 +75,15 @@ fn uses(name: &str, words: &[&str]) -> Vec<String> {
     for path in &paths {
         tests_only.extend(test_modules(path, &text(path)));
     }
-    for path in paths.iter().filter(|path| !tests_only.contains(*path)) {
+    // What lies below a module of tests is test code as well: `src/tests/mod.rs` and all in `src/tests/`.
+    let folders: Vec<PathBuf> = tests_only
+        .iter()
+        .filter(|path| path.ends_with("mod.rs"))
+        .filter_map(|path| path.parent().map(Path::to_owned))
+        .collect();
+    let is_test =
+        |path: &PathBuf| tests_only.contains(path) || folders.iter().any(|folder| path.starts_with(folder));
+    for path in paths.iter().filter(|path| !is_test(path)) {
         for (number, line) in product_lines(&text(path)) {
             found.extend(
                 words

@@ -1,0 +1,163 @@
+//! The test stream: made once, kept below `bench/target`, sent in a loop.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use container::flv;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::child;
+
+/// Bit rate of the video, bits per second.
+const BIT_RATE: u32 = 2_000_000;
+/// Frames per second.
+const FRAME_RATE: u32 = 25;
+/// From key frame to key frame, frames: two seconds.
+const GROUP: u32 = 2 * FRAME_RATE;
+/// Length, seconds: ten groups of pictures.
+const LENGTH: u32 = 10 * GROUP / FRAME_RATE;
+/// Longest that its making may take; a few seconds are usual.
+const MAKING: Duration = Duration::from_secs(180);
+/// How far off the bit rate may be: beyond this the stream is not the one that the figures are said to be for.
+const TOLERANCE: f64 = 0.15;
+
+/// A frame as FLV carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// From the start of the clip, milliseconds.
+    pub time_ms: u64,
+    /// Tag with header and trailing size, bytes.
+    pub len: usize,
+}
+
+/// The stream.
+#[derive(Clone, Debug)]
+pub struct Clip {
+    /// FLV file.
+    pub file: PathBuf,
+    /// Its video frames.
+    pub frames: Vec<Frame>,
+}
+
+impl Clip {
+    /// Reads the file.
+    pub fn read(file: &Path) -> Result<Self> {
+        let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
+        let mut reader = flv::Reader::new();
+        reader.push(Bytes::from(bytes));
+        let mut frames = Vec::new();
+        while let Some(tag) = reader
+            .next()
+            .with_context(|| format!("read {}", file.display()))?
+        {
+            if is_video_frame(&tag) {
+                let time_ms = tag.timestamp_ms.try_into().context("a time below 0")?;
+                frames.push(Frame {
+                    time_ms,
+                    len: tag.body.len() + TAG_OVERHEAD,
+                });
+            }
+        }
+        ensure!(!frames.is_empty(), "{} has no video", file.display());
+        Ok(Self {
+            file: file.to_owned(),
+            frames,
+        })
+    }
+
+    /// Time from one loop to the next, milliseconds.
+    pub fn length_ms(&self) -> u64 {
+        self.frames.len() as u64 * 1000 / u64::from(FRAME_RATE)
+    }
+
+    /// Bits per second of its frames.
+    pub fn bit_rate(&self) -> f64 {
+        let bytes: usize = self.frames.iter().map(|frame| frame.len).sum();
+        bytes as f64 * 8000.0 / self.length_ms() as f64
+    }
+
+    /// Sends it to `url` in its own time, for ever.
+    pub fn publish(&self, cores: &[usize], url: &str) -> Result<Child> {
+        let mut command = child::command(cores, "ffmpeg")?;
+        command
+            .args(["-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i"])
+            .arg(&self.file);
+        command.args(["-c", "copy", "-f", "flv", url]);
+        command.stdout(Stdio::null()).spawn().context("start ffmpeg")
+    }
+}
+
+/// Header of a tag (11 bytes) and the size behind it (4): FLV 10.1, annex E.
+const TAG_OVERHEAD: usize = 15;
+
+/// A coded picture in H.264, not a sequence header or an end (FLV 10.1, annex E.4.3.1).
+fn is_video_frame(tag: &flv::Tag) -> bool {
+    tag.tag_type == flv::TagType::Video && tag.body.len() > 5 && tag.body[0] & 0x0F == 7 && tag.body[1] == 1
+}
+
+/// A coded picture in H.264 that can be decoded without others.
+pub fn is_key_frame(tag: &flv::Tag) -> bool {
+    is_video_frame(tag) && tag.body[0] >> 4 == 1
+}
+
+/// The clip, made if this is the first run.
+pub async fn ready() -> Result<Clip> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target"));
+    let file = folder.join(format!("clip-{BIT_RATE}-{FRAME_RATE}-{GROUP}-{LENGTH}.flv"));
+    if !file.exists() {
+        std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        make(&file).await?;
+    }
+    let clip = Clip::read(&file)?;
+    let off = (clip.bit_rate() / f64::from(BIT_RATE) - 1.0).abs();
+    let shown = file.display();
+    ensure!(
+        off <= TOLERANCE,
+        "{shown} has {:.0} bit/s instead of {BIT_RATE}; delete it",
+        clip.bit_rate()
+    );
+    Ok(clip)
+}
+
+async fn make(file: &Path) -> Result<()> {
+    eprintln!("making the test stream, once ...");
+    // Noise, or the encoder would not need the bit rate.
+    let source = format!("testsrc2=size=1280x720:rate={FRAME_RATE},noise=alls=12:allf=t");
+    let draft = file.with_extension("draft.flv");
+    let (rate, group, length) = (BIT_RATE.to_string(), GROUP.to_string(), LENGTH.to_string());
+    let mut command = Command::new("ffmpeg");
+    command.args([
+        "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", &source, "-t", &length,
+    ]);
+    command.args([
+        "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-bf", "0",
+    ]);
+    command.args([
+        "-b:v", &rate, "-minrate", &rate, "-maxrate", &rate, "-bufsize", &rate,
+    ]);
+    command
+        .args([
+            "-g",
+            &group,
+            "-keyint_min",
+            &group,
+            "-sc_threshold",
+            "0",
+            "-f",
+            "flv",
+        ])
+        .arg(&draft);
+    let running = command.stdin(Stdio::null()).kill_on_drop(true).status();
+    let status = timeout(MAKING, running)
+        .await
+        .context("ffmpeg takes too long")?
+        .context("start ffmpeg")?;
+    if !status.success() {
+        bail!("ffmpeg, making the test stream: {status}");
+    }
+    std::fs::rename(&draft, file).with_context(|| format!("keep {}", file.display()))
+}
