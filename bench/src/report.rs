@@ -15,8 +15,8 @@ use crate::rows::{Plan, Row, Subject};
 
 /// Above this the load is taken to have slowed the run, as a part of its cores.
 const BUSY: f64 = 0.9;
-/// Below this part of the stream the server is taken not to have kept up.
-const COMPLETE: f64 = 0.98;
+/// Below this part of the stream the server is taken not to have kept up. The bit rate of the clip is not the same in each part.
+const COMPLETE: f64 = 0.95;
 /// Less processor time than this, seconds, is too few ticks of the kernel's clock (10 ms as a rule) to be divided.
 const ENOUGH: f64 = 0.2;
 /// More waiting processes than this before the run, and others are using the machine.

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::metrics::Counters;
-use crate::session::{Accepted, Io, descriptor, http, rtmp};
+use crate::session::{Accepted, descriptor, http, rtmp};
 use anyhow::{Context, bail};
 use api::SessionKind;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -138,31 +138,31 @@ fn accept(app: &Arc<App>, port: &Port, socket: TcpStream, peer: SocketAddr, sess
         .register(kind, peer, local, descriptor(&socket), &app.stop);
     let (app, service) = (app.clone(), port.service);
     match port.tls.clone() {
+        // Each service is spawned by itself: a task that could be either would be as large as the larger one.
         None => {
-            sessions.spawn(session(
-                app,
-                service,
-                Accepted {
-                    io: socket,
-                    registration,
-                    tls: false,
-                },
-            ));
+            let accepted = Accepted {
+                io: socket,
+                registration,
+                tls: false,
+            };
+            match service {
+                Service::Rtmp => sessions.spawn(rtmp::serve(app, accepted)),
+                Service::Http => sessions.spawn(http::serve(app, accepted)),
+            };
         }
         Some(acceptor) => {
             sessions.spawn(async move {
                 match timeout(TLS_TIMEOUT, acceptor.accept(socket)).await {
                     Ok(Ok(io)) => {
-                        session(
-                            app,
-                            service,
-                            Accepted {
-                                io,
-                                registration,
-                                tls: true,
-                            },
-                        )
-                        .await
+                        let accepted = Accepted {
+                            io,
+                            registration,
+                            tls: true,
+                        };
+                        match service {
+                            Service::Rtmp => Box::pin(rtmp::serve(app, accepted)).await,
+                            Service::Http => Box::pin(http::serve(app, accepted)).await,
+                        }
                     }
                     Ok(Err(error)) => {
                         Counters::count(&app.counters.tls_errors);
@@ -175,13 +175,6 @@ fn accept(app: &Arc<App>, port: &Port, socket: TcpStream, peer: SocketAddr, sess
                 }
             });
         }
-    }
-}
-
-async fn session<S: Io>(app: Arc<App>, service: Service, accepted: Accepted<S>) {
-    match service {
-        Service::Rtmp => rtmp::serve(app, accepted).await,
-        Service::Http => http::serve(app, accepted).await,
     }
 }
 

@@ -368,13 +368,18 @@ impl<S: Io> Driver<S> {
     }
 
     /// Lets the peer read what was sent last: closes our side and waits until it closes its own, or for a short time.
-    async fn linger(mut self) {
+    async fn linger(&mut self) {
         self.role = Role::Nothing;
-        let io = &mut self.accepted.io;
+        let (io, buffer) = (&mut self.accepted.io, &mut self.buffer);
         let _ = timeout(LINGER, async {
             let _ = io.shutdown().await;
-            let mut rest = [0; 4096];
-            while io.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+            loop {
+                buffer.clear();
+                make_room(buffer, TALK_BLOCK);
+                if !io.read_buf(buffer).await.is_ok_and(|count| count > 0) {
+                    return;
+                }
+            }
         })
         .await;
     }

@@ -5,7 +5,7 @@ use super::{response, ws};
 use crate::app::App;
 use crate::containers::{self, FLV, WS_FLV};
 use crate::egress::{WRITE_TIMEOUT, write_all, write_batch};
-use crate::link::{Answer, Granted, Pending};
+use crate::link::{Answer, Granted, Guard};
 use crate::session::{Accepted, Io};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use axum::http::{Method, StatusCode};
@@ -64,18 +64,35 @@ impl Target {
     }
 }
 
-/// Serves a live request. `Ok(true)`: it was refused and the connection can take another request.
+/// What a live request led to.
+pub enum Opened {
+    /// The head of the answer is out; packets follow.
+    Viewing(Viewing),
+    /// It was refused, and the connection can take another request.
+    Refused,
+    /// The connection is to be closed.
+    Over,
+}
+
+/// A viewer that is being served. It holds nothing of its request any more: there may be thousands, for hours.
+pub struct Viewing {
+    reader: Reader,
+    guard: Guard,
+    websocket: bool,
+}
+
+/// Asks whether a live request may be served, waits for the stream, and answers.
 ///
 /// # Errors
 ///
 /// The connection's.
-pub async fn serve<S: Io>(
+pub async fn open<S: Io>(
     app: &Arc<App>,
     accepted: &mut Accepted<S>,
     head: &Head,
     target: Target,
     buffer: &mut BytesMut,
-) -> io::Result<bool> {
+) -> io::Result<Opened> {
     let key_of_websocket = head.text("sec-websocket-key").trim().to_owned();
     if target.websocket && (key_of_websocket.is_empty() || head.text("sec-websocket-version").trim() != "13")
     {
@@ -90,12 +107,12 @@ pub async fn serve<S: Io>(
         biased;
         () = accepted.registration.stop.cancelled() => {
             pending.guard.ends(true, "closed by the server");
-            return Ok(false);
+            return Ok(Opened::Over);
         }
         answer = pending.answer() => answer,
         gone = chatter(&mut accepted.io, buffer) => {
             pending.guard.ends(true, "the viewer left while waiting");
-            return gone.map(|()| false);
+            return gone.map(|()| Opened::Over);
         }
     };
     let (mux, schema) = (if target.websocket { WS_FLV } else { FLV }, Schema::Rtmp);
@@ -115,21 +132,25 @@ pub async fn serve<S: Io>(
     };
     write_all(&mut accepted.io, &headers, WRITE_TIMEOUT).await?;
     pending.guard.add_bytes(headers.len() as u64);
-    drop(headers);
-    play(accepted, reader, pending, target.websocket, buffer)
-        .await
-        .map(|()| false)
+    Ok(Opened::Viewing(Viewing {
+        reader,
+        guard: pending.guard,
+        websocket: target.websocket,
+    }))
 }
 
-/// Sends packets until somebody ends it. Nothing of the request is held any more.
-async fn play<S: Io>(
-    accepted: &mut Accepted<S>,
-    mut reader: Reader,
-    mut pending: Pending,
-    websocket: bool,
-    buffer: &mut BytesMut,
-) -> io::Result<()> {
-    *buffer = BytesMut::new();
+/// Sends packets until somebody ends it.
+///
+/// # Errors
+///
+/// The connection's.
+pub async fn play<S: Io>(accepted: &mut Accepted<S>, viewing: Viewing) -> io::Result<()> {
+    let Viewing {
+        mut reader,
+        mut guard,
+        websocket,
+    } = viewing;
+    let mut buffer = BytesMut::new();
     let stop = accepted.registration.stop.clone();
     let mut batch = Batch::default();
     let mut heard = 0;
@@ -137,7 +158,7 @@ async fn play<S: Io>(
         tokio::select! {
             biased;
             () = stop.cancelled() => {
-                pending.guard.ends(true, "closed by the server");
+                guard.ends(true, "closed by the server");
                 return goodbye(accepted, websocket, 1001, "closed by the server").await;
             }
             next = reader.next_batch(&mut batch) => match next {
@@ -145,23 +166,23 @@ async fn play<S: Io>(
                     let written = write_batch(&mut accepted.io, &batch, WRITE_TIMEOUT).await;
                     batch.clear();
                     match written {
-                        Ok(bytes) => pending.guard.add_bytes(bytes),
+                        Ok(bytes) => guard.add_bytes(bytes),
                         Err(error) => {
-                            pending.guard.ends(false, error.to_string());
+                            guard.ends(false, error.to_string());
                             return Err(error);
                         }
                     }
                 }
                 Next::Ended(reason) => {
-                    pending.guard.ends(true, format!("the stream ended: {reason}"));
+                    guard.ends(true, format!("the stream ended: {reason}"));
                     return goodbye(accepted, websocket, 1000, &reason.to_string()).await;
                 }
             },
-            count = accepted.io.read_buf(buffer) => {
+            count = accepted.io.read_buf(&mut buffer) => {
                 let count = count.unwrap_or(0);
                 heard += count;
                 if count == 0 || heard > MAX_CHATTER {
-                    pending.guard.ends(true, "the viewer left");
+                    guard.ends(true, "the viewer left");
                     return Ok(());
                 }
                 if !websocket {
@@ -169,15 +190,15 @@ async fn play<S: Io>(
                     continue;
                 }
                 loop {
-                    match ws::next_frame(buffer) {
+                    match ws::next_frame(&mut buffer) {
                         Ok(None) => break,
                         Ok(Some(ws::Incoming::Reply(bytes))) => write_all(&mut accepted.io, &bytes, WRITE_TIMEOUT).await?,
                         Ok(Some(ws::Incoming::Close(bytes))) => {
-                            pending.guard.ends(true, "the viewer left");
+                            guard.ends(true, "the viewer left");
                             return write_all(&mut accepted.io, &bytes, WRITE_TIMEOUT).await;
                         }
                         Err(error) => {
-                            pending.guard.ends(true, error.to_string());
+                            guard.ends(true, error.to_string());
                             return goodbye(accepted, websocket, 1002, &error.to_string()).await;
                         }
                     }
@@ -230,7 +251,7 @@ async fn refuse<S: Io>(
     head: &Head,
     status: StatusCode,
     text: String,
-) -> io::Result<bool> {
+) -> io::Result<Opened> {
     let mut answer = if status == StatusCode::NOT_FOUND {
         app.not_found_page()
     } else {
@@ -239,7 +260,7 @@ async fn refuse<S: Io>(
     cross_origin(app, head, answer.headers_mut());
     let keep = head.keep_alive && !head.is_websocket();
     response::write(app, accepted, answer, !keep, false).await?;
-    Ok(keep)
+    Ok(if keep { Opened::Refused } else { Opened::Over })
 }
 
 fn access<S>(app: &App, accepted: &Accepted<S>, head: &Head, target: &Target) -> Access {

@@ -17,6 +17,7 @@ use crate::app::App;
 use axum::http::{Method, StatusCode};
 use bytes::BytesMut;
 use head::{Head, HeadError};
+use live::{Opened, Viewing};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Serves a connection until it ends.
 pub async fn serve<S: Io>(app: Arc<App>, mut accepted: Accepted<S>) {
     let id = accepted.registration.sock.identifier.clone();
-    match requests(&app, &mut accepted).await {
+    // In a box of its own, which is freed when viewing begins: a viewer's task should cost a cursor, not a request.
+    let ended = match Box::pin(requests(&app, &mut accepted)).await {
+        Ok(Some(viewing)) => live::play(&mut accepted, viewing).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match ended {
         Ok(()) => {
             let _ = timeout(Duration::from_secs(1), accepted.io.shutdown()).await;
         }
@@ -42,34 +49,40 @@ pub async fn serve<S: Io>(app: Arc<App>, mut accepted: Accepted<S>) {
     }
 }
 
-async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Result<()> {
+/// Serves requests until the connection ends, or becomes a viewer's.
+async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Result<Option<Viewing>> {
     let stop = accepted.registration.stop.clone();
     let mut buffer = BytesMut::with_capacity(4096);
     loop {
         let idle = app.config().http.keep_alive;
         let head = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return Ok(None),
             head = read_head(&mut accepted.io, &mut buffer, idle) => head?,
         };
         let head = match head {
             Some(Ok(head)) => head,
             Some(Err(error)) => {
                 let refusal = response::plain(error.status(), error.to_string());
-                return response::write(app, accepted, refusal, true, false).await;
+                return response::write(app, accepted, refusal, true, false)
+                    .await
+                    .map(|()| None);
             }
-            None => return Ok(()),
+            None => return Ok(None),
         };
         if let Some(target) = live::Target::of(&head) {
-            if live::serve(app, accepted, &head, target, &mut buffer).await? {
-                continue;
+            match live::open(app, accepted, &head, target, &mut buffer).await? {
+                Opened::Viewing(viewing) => return Ok(Some(viewing)),
+                Opened::Refused => continue,
+                Opened::Over => return Ok(None),
             }
-            return Ok(());
         }
         if head.is_websocket() {
             // ZLM answers 101 and closes then; a plain refusal tells the client more.
             let refusal = response::plain(StatusCode::NOT_FOUND, "no live stream has this URL".to_owned());
-            return response::write(app, accepted, refusal, true, false).await;
+            return response::write(app, accepted, refusal, true, false)
+                .await
+                .map(|()| None);
         }
         let limit = usize::try_from(app.config().http.max_req_size).unwrap_or(usize::MAX);
         if head.expects_continue() && head.body_length().is_none_or(|length| length <= limit as u64) {
@@ -84,14 +97,18 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
             Ok(Err(request::BodyError::Io(error))) => return Err(error),
             Ok(Err(error)) => {
                 let refusal = response::plain(error.status(), error.to_string());
-                return response::write(app, accepted, refusal, true, false).await;
+                return response::write(app, accepted, refusal, true, false)
+                    .await
+                    .map(|()| None);
             }
             Err(_) => {
                 let refusal = response::plain(
                     StatusCode::REQUEST_TIMEOUT,
                     "the body did not come in time".to_owned(),
                 );
-                return response::write(app, accepted, refusal, true, false).await;
+                return response::write(app, accepted, refusal, true, false)
+                    .await
+                    .map(|()| None);
             }
         };
         let headless = head.method == Method::HEAD;
@@ -100,7 +117,7 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
         let router = app.router();
         let response = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return Ok(None),
             response = router.oneshot(request) => match response {
                 Ok(response) => response,
                 Err(never) => match never {},
@@ -109,7 +126,7 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
         let close = !keep_alive || stop.is_cancelled() || response::wants_close(&response);
         response::write(app, accepted, response, close, headless).await?;
         if close {
-            return Ok(());
+            return Ok(None);
         }
     }
 }
