@@ -52,6 +52,9 @@ struct RunArgs {
     /// How long each row is measured, seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// How often each row is measured. Others on the machine only ever add time, so the cheapest of a row's rounds counts.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
     /// HTTP-FLV viewers that join one after the other; 0 for none.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(..=10_000))]
     joins: u32,
@@ -113,13 +116,19 @@ async fn measure(args: &RunArgs, binary: &Path, cores: Cores) -> Result<Report> 
         seconds: Duration::from_secs(args.seconds),
     };
     let mut report = Report::new(&plan, &clip)?;
-    for &viewers in &args.viewers {
-        // Side by side in time, so that a change in the machine's mood meets all three.
-        for subject in [Subject::Floor, Subject::HttpFlv, Subject::Rtmp] {
-            eprintln!("{viewers} viewers, {subject} ...");
-            report.add_row(rows::measure(&plan, &clip, subject, viewers).await?);
+    for round in 1..=args.rounds {
+        for &viewers in &args.viewers {
+            // Side by side in time, so that a change in the machine's mood meets all three.
+            for subject in [Subject::Floor, Subject::HttpFlv, Subject::Rtmp] {
+                eprintln!(
+                    "round {round} of {}: {viewers} viewers, {subject} ...",
+                    args.rounds
+                );
+                report.add_row(rows::measure(&plan, &clip, subject, viewers).await?);
+            }
         }
     }
+    report.sum_up();
     if args.joins > 0 {
         eprintln!("{} joins, one after the other ...", args.joins);
         report.set_joins(joins::measure(&plan, &clip, args.joins).await?);

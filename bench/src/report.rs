@@ -35,12 +35,26 @@ pub struct Report {
     cores: Cores,
     /// Of the video as FLV carries it, bits per second.
     stream_bit_rate: f64,
+    summary: Vec<Summary>,
     rows: Vec<Row>,
     joins: Option<Joins>,
     /// What makes the figures worth less.
     warnings: Vec<String>,
     #[serde(skip)]
     file_name: String,
+}
+
+/// The conclusion of all rounds of one row.
+#[derive(Debug, Serialize)]
+struct Summary {
+    subject: Subject,
+    viewers: u32,
+    /// The cheapest round.
+    cpu_seconds_per_gbit: f64,
+    /// That, divided by the cheapest round of the floor with as many viewers.
+    ratio_to_floor: Option<f64>,
+    /// The dearest round divided by the cheapest. Far above 1: the machine was not quiet enough.
+    spread: Option<f64>,
 }
 
 impl Report {
@@ -71,6 +85,7 @@ impl Report {
             machine,
             cores: plan.cores.clone(),
             stream_bit_rate: clip.bit_rate(),
+            summary: Vec::new(),
             rows: Vec::new(),
             joins: None,
             warnings,
@@ -78,16 +93,9 @@ impl Report {
         })
     }
 
-    /// Adds a row; the floor with as many viewers comes before the rows that are compared to it.
-    pub fn add_row(&mut self, mut row: Row) {
+    /// Adds a row.
+    pub fn add_row(&mut self, row: Row) {
         let label = format!("{} viewers, {}", row.viewers, row.subject);
-        let floor = self
-            .rows
-            .iter()
-            .rfind(|floor| floor.subject == Subject::Floor && floor.viewers == row.viewers)
-            // A floor of zero ticks (few viewers, a short run) is no divisor.
-            .filter(|floor| row.subject != Subject::Floor && floor.cpu_seconds > 0.0);
-        row.ratio_to_floor = floor.map(|floor| row.cpu_seconds_per_gbit / floor.cpu_seconds_per_gbit);
         if row.cpu_seconds < ENOUGH {
             let used = row.cpu_seconds;
             self.warnings.push(format!(
@@ -106,6 +114,37 @@ impl Report {
                 .push(format!("{label}: only {percent:.1} % of the stream arrived"));
         }
         self.rows.push(row);
+    }
+
+    /// Draws the conclusion of all rows.
+    pub fn sum_up(&mut self) {
+        self.summary.clear();
+        for row in &self.rows {
+            let known = |known: &Summary| (known.subject, known.viewers) == (row.subject, row.viewers);
+            if !self.summary.iter().any(known) {
+                self.summary.push(self.summary_of(row.subject, row.viewers));
+            }
+        }
+    }
+
+    fn summary_of(&self, subject: Subject, viewers: u32) -> Summary {
+        let costs = |subject| {
+            let rows = self
+                .rows
+                .iter()
+                .filter(move |row| (row.subject, row.viewers) == (subject, viewers));
+            rows.map(|row| row.cpu_seconds_per_gbit)
+        };
+        let least = |subject| costs(subject).fold(f64::INFINITY, f64::min);
+        let cost = least(subject);
+        Summary {
+            subject,
+            viewers,
+            cpu_seconds_per_gbit: cost,
+            // A floor of zero ticks (few viewers, a short run) is no divisor.
+            ratio_to_floor: Some(cost / least(Subject::Floor)).filter(|ratio| ratio.is_finite()),
+            spread: Some(costs(subject).fold(0.0, f64::max) / cost).filter(|spread| spread.is_finite()),
+        }
     }
 
     /// Sets the times of the joins.
@@ -132,7 +171,7 @@ impl Report {
         );
         let _ = writeln!(
             text,
-            "           viewers  CPU s/Gbit  x floor  core busy  KiB/viewer  delivered  load busy"
+            "           viewers  CPU s/Gbit  core busy  KiB/viewer  delivered  load busy"
         );
         for row in &self.rows {
             let ratio = row
@@ -140,15 +179,31 @@ impl Report {
                 .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
             let _ = writeln!(
                 text,
-                "{:<10} {:>7} {:>11.4} {:>8} {:>8.1} % {:>11.1} {:>8.1} % {:>8.1} %",
+                "{:<10} {:>7} {:>11.4} {:>8.1} % {:>11.1} {:>8.1} % {:>8.1} %",
                 row.subject,
                 row.viewers,
                 row.cpu_seconds_per_gbit,
-                ratio,
                 row.cpu_seconds / row.seconds * 100.0,
                 row.resident_bytes_per_viewer / 1024.0,
                 row.delivered_share * 100.0,
                 row.load_busy * 100.0
+            );
+        }
+        let _ = writeln!(
+            text,
+            "\ncheapest   viewers  CPU s/Gbit  x floor  dearest/cheapest"
+        );
+        for row in &self.summary {
+            let ratio =
+                |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+            let _ = writeln!(
+                text,
+                "{:<10} {:>7} {:>11.4} {:>8} {:>17}",
+                row.subject,
+                row.viewers,
+                row.cpu_seconds_per_gbit,
+                ratio(row.ratio_to_floor),
+                ratio(row.spread)
             );
         }
         if let Some(joins) = &self.joins {

@@ -71,8 +71,6 @@ pub struct Row {
     pub cpu_seconds: f64,
     /// That for each 10^9 bits delivered.
     pub cpu_seconds_per_gbit: f64,
-    /// The same, divided by that of the floor with as many viewers.
-    pub ratio_to_floor: Option<f64>,
     /// Resident memory before the first viewer, bytes.
     pub resident_bytes_alone: u64,
     /// Growth of resident memory for each viewer, bytes. The allocator takes and returns memory by the MiB at times of its own,
@@ -166,7 +164,6 @@ async fn watch(plan: &Plan, clip: &Clip, subject: Subject, viewers: u32) -> Resu
         delivered_share: delivered_bits / (clip.bit_rate() * seconds * f64::from(viewers)),
         cpu_seconds,
         cpu_seconds_per_gbit: cpu_seconds / (delivered_bits / 1e9),
-        ratio_to_floor: None,
         resident_bytes_alone: alone.resident_bytes,
         resident_bytes_per_viewer: grown / f64::from(viewers),
         load_busy: (load_after.cpu_seconds - load.cpu_seconds) / (seconds * plan.cores.load.len() as f64),

@@ -126,7 +126,7 @@ pub async fn open<S: Io>(
     };
     accepted.registration.plays(&granted.key, schema);
     let headers = if target.websocket {
-        upgrade_head(&key_of_websocket)
+        upgrade_head(&key_of_websocket, head.text("sec-websocket-protocol"))
     } else {
         flv_head(app, head)
     };
@@ -303,12 +303,19 @@ fn flv_head(app: &App, head: &Head) -> Vec<u8> {
     )
 }
 
-fn upgrade_head(key: &str) -> Vec<u8> {
+fn upgrade_head(key: &str, protocols: &str) -> Vec<u8> {
     let accept = ws::accept_key(key);
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\n{UPGRADE}: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
-    )
-    .into_bytes()
+    let mut head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\n{UPGRADE}: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {accept}\r\n"
+    );
+    // A browser that offered protocols drops the connection unless one of them is chosen (RFC 6455, section 4.1). The messages
+    // are FLV under every name.
+    let first = protocols.split(',').next().unwrap_or_default().trim();
+    if !first.is_empty() {
+        head += &format!("sec-websocket-protocol: {first}\r\n");
+    }
+    head += "\r\n";
+    head.into_bytes()
 }
 
 /// Lets pages of other origins read the answer, if the configuration allows it.
@@ -342,6 +349,15 @@ mod tests {
             path: path.into(),
             websocket: false,
         })
+    }
+
+    #[test]
+    fn the_first_offered_websocket_protocol_is_chosen() {
+        let head = String::from_utf8(upgrade_head("k", "flv, other")).expect("text");
+        assert!(head.contains("\r\nsec-websocket-protocol: flv\r\n"), "{head}");
+        assert!(head.ends_with("\r\n\r\n"));
+        let head = String::from_utf8(upgrade_head("k", "")).expect("text");
+        assert!(!head.contains("protocol:"), "{head}");
     }
 
     #[test]
