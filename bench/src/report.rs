@@ -174,9 +174,6 @@ impl Report {
             "           viewers  CPU s/Gbit  core busy  KiB/viewer  delivered  load busy"
         );
         for row in &self.rows {
-            let ratio = row
-                .ratio_to_floor
-                .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
             let _ = writeln!(
                 text,
                 "{:<10} {:>7} {:>11.4} {:>8.1} % {:>11.1} {:>8.1} % {:>8.1} %",

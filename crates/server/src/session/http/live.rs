@@ -65,6 +65,10 @@ impl Target {
 }
 
 /// What a live request led to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "returned once per request and taken apart at once; a box would be an allocation"
+)]
 pub enum Opened {
     /// The head of the answer is out; packets follow.
     Viewing(Viewing),
