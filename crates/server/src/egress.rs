@@ -1,7 +1,8 @@
 //! Writing packets to a socket: one vectored write for all that is due, straight from the shared bytes.
 
+use bytes::Bytes;
 use hub::Batch;
-use media::Packet;
+use media::{MediaTime, Packet};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -26,12 +27,41 @@ pub async fn write_batch<W: AsyncWrite + Unpin>(
     batch: &Batch,
     stall: Duration,
 ) -> io::Result<u64> {
+    write_packets(io, batch.packets(), stall).await
+}
+
+/// Writes pieces that belong together, with as few calls as a batch.
+///
+/// # Errors
+///
+/// As [`write_batch`].
+pub async fn write_parts<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    parts: Vec<Bytes>,
+    stall: Duration,
+) -> io::Result<u64> {
+    let packet = Packet {
+        parts: parts.into(),
+        key: false,
+        config: false,
+        dts: MediaTime::ZERO,
+    };
+    write_packets(io, &[Arc::new(packet)], stall).await
+}
+
+async fn write_packets<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    packets: &[Arc<Packet>],
+    stall: Duration,
+) -> io::Result<u64> {
     let mut position = Position::default();
     let mut written = 0;
-    while position.packet < batch.packets().len() {
+    // Empty parts at the end are passed over without a write.
+    position.advance(packets, 0);
+    while position.packet < packets.len() {
         let some = poll_fn(|context| {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let used = position.fill(batch.packets(), &mut slices);
+            let used = position.fill(packets, &mut slices);
             Pin::new(&mut *io).poll_write_vectored(context, &slices[..used])
         });
         let count = timeout(stall, some).await.map_err(|_| stalled(stall))??;
@@ -39,7 +69,7 @@ pub async fn write_batch<W: AsyncWrite + Unpin>(
             return Err(io::ErrorKind::WriteZero.into());
         }
         written += count as u64;
-        position.advance(batch.packets(), count);
+        position.advance(packets, count);
     }
     Ok(written)
 }
@@ -121,8 +151,6 @@ impl Position {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use media::MediaTime;
 
     fn packets(parts: &[&[&'static str]]) -> Vec<Arc<Packet>> {
         parts

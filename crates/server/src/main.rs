@@ -7,6 +7,7 @@ mod app;
 mod cli;
 mod containers;
 mod control;
+mod deadline;
 mod demo;
 mod dial;
 mod egress;

@@ -5,6 +5,7 @@ mod jobs;
 pub use jobs::SockSlot;
 
 use crate::app::App;
+use crate::deadline::at;
 use crate::link::{Answer, Granted, Message};
 use crate::rules;
 use hub::{EndReason, GateLimits, StreamConfig, TrackPolicy};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -433,12 +434,5 @@ fn noticed(ended: &Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         tracing::error!(%error, "a hook call panicked: a defect");
-    }
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

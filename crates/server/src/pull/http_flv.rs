@@ -1,6 +1,7 @@
 //! Pulling FLV over HTTP and HTTPS.
 
 use super::Attempt;
+use crate::deadline::at;
 use crate::dial::{Dialed, dial};
 use crate::session::ingest::Ingest;
 use base64::Engine;
@@ -16,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use std::time::Instant;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 /// Most redirects that are followed; a source behind two load balancers needs two.
 const MAX_REDIRECTS: usize = 5;
@@ -45,7 +46,7 @@ async fn pull(attempt: &mut Attempt) -> Result<std::convert::Infallible, String>
         let frame = tokio::select! {
             biased;
             frame = timeout(attempt.media_timeout, body.frame()) => frame.map_err(|_| "receive http-flv media timeout")?,
-            () = async { match deadline { Some(at) => sleep_until(at.into()).await, None => std::future::pending().await } } => {
+            () = at(deadline) => {
                 ingest.poll(Instant::now()).map_err(|closed| closed.to_string())?;
                 continue;
             }

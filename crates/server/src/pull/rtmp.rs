@@ -1,6 +1,7 @@
 //! Pulling over RTMP and RTMPS.
 
 use super::Attempt;
+use crate::deadline::at;
 use crate::dial::{Dialed, dial};
 use crate::egress::{WRITE_TIMEOUT, write_all};
 use crate::session::ingest::Ingest;
@@ -10,7 +11,6 @@ use rtmp::client::{ClientSession, Config, Event, Role};
 use rtmp::{Output, url};
 use std::time::Instant;
 use tokio::io::AsyncReadExt;
-use tokio::time::sleep_until;
 
 pub(super) async fn run(mut attempt: Attempt) -> String {
     match pull(&mut attempt).await {
@@ -77,7 +77,7 @@ async fn pull(attempt: &mut Attempt) -> Result<std::convert::Infallible, String>
                     session.handle_bytes(Instant::now(), &mut buffer).map_err(|error| error.to_string())?;
                 }
             },
-            () = async { match deadline { Some(at) => sleep_until(at.into()).await, None => std::future::pending().await } } => {
+            () = at(deadline) => {
                 let now = Instant::now();
                 session.handle_timeout(now);
                 if let Some(ingest) = &mut ingest {

@@ -2,8 +2,9 @@
 
 use crate::app::App;
 use crate::containers::{self, RTMP};
+use crate::deadline::at;
 use crate::dial::{Dialed, dial};
-use crate::egress::{WRITE_TIMEOUT, write_all};
+use crate::egress::{WRITE_TIMEOUT, write_all, write_parts};
 use bytes::BytesMut;
 use hub::{Batch, Next, Reader, ReaderOptions, Stream};
 use lifecycle::op::PushSpec;
@@ -13,7 +14,7 @@ use rtmp::{Output, url};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// How long a goodbye may take.
@@ -63,14 +64,12 @@ async fn push(
     let mut batch = Batch::default();
     let mut buffer = BytesMut::new();
     loop {
+        // The pieces of all packets of a batch leave in one call.
+        let mut pieces = Vec::new();
+        let mut closed = false;
         while let Some(output) = session.poll_output() {
             match output {
-                Output::Send(bytes) => {
-                    write_all(&mut io, &bytes, WRITE_TIMEOUT)
-                        .await
-                        .map_err(|error| error.to_string())?;
-                    measured.meter.add(bytes.len() as u64);
-                }
+                Output::Send(bytes) => pieces.push(bytes),
                 Output::Event(RtmpEvent::PublishStarted) => {
                     let options = ReaderOptions::player(spec.schema);
                     let attached = stream.reader(RTMP, options, || containers::muxer(RTMP, style));
@@ -85,8 +84,15 @@ async fn push(
                     | RtmpEvent::Media(_)
                     | RtmpEvent::Metadata(_),
                 ) => {}
-                Output::Close => return Ok("closed".to_owned()),
+                Output::Close => closed = true,
             }
+        }
+        if !pieces.is_empty() {
+            let written = write_parts(&mut io, pieces, WRITE_TIMEOUT).await;
+            measured.meter.add(written.map_err(|error| error.to_string())?);
+        }
+        if closed {
+            return Ok("closed".to_owned());
         }
         let deadline = session.poll_timeout();
         tokio::select! {
@@ -110,16 +116,13 @@ async fn push(
                     }
                     batch.clear();
                 }
-                Next::Ended(reason) => {
-                    session.close(Instant::now());
-                    let _ = reason;
-                }
+                Next::Ended(_) => session.close(Instant::now()),
             },
             count = io.read_buf(&mut buffer) => match count.map_err(|error| error.to_string())? {
                 0 => return Err("end of file".to_owned()),
                 _ => session.handle_bytes(Instant::now(), &mut buffer).map_err(|error| error.to_string())?,
             },
-            () = async { match deadline { Some(at) => sleep_until(at.into()).await, None => std::future::pending().await } } => {
+            () = at(deadline) => {
                 session.handle_timeout(Instant::now());
             }
         }

@@ -4,6 +4,7 @@ use super::ingest::Ingest;
 use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, make_room};
 use crate::app::App;
 use crate::containers::{self, RTMP};
+use crate::deadline::at;
 use crate::egress::{WRITE_TIMEOUT, write_all, write_batch};
 use crate::link::{Answer, Pending};
 use bytes::BytesMut;
@@ -19,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 use tracing::{debug, info};
 
 /// How long the peer may take to close after we have. Long enough that what we sent last arrives before a reset.
@@ -420,13 +421,6 @@ async fn answer(asking: Option<&mut Pending>) -> Answer {
 async fn next_batch(reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
     match reader {
         Some(reader) => reader.next_batch(batch).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
 }
