@@ -158,10 +158,14 @@ impl Jobs {
         self.tasks.is_empty()
     }
 
-    /// Ends when one has ended; at once if there is none.
+    /// Ends when one has ended; never, if there is none, so that a loop around it does not spin.
     pub async fn ended(&mut self) {
-        if let Some(Ok(job)) = self.tasks.join_next().await {
-            self.running.remove(&job);
+        match self.tasks.join_next().await {
+            Some(Ok(job)) => {
+                self.running.remove(&job);
+            }
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::clients::*;
 use anyhow::{Context, Result};
-use std::time::{Duration, Instant};
+
 use testkit::fixture::Fixture;
 use testkit::hook::HookServer;
 use testkit::tool::Tool;
@@ -19,9 +19,14 @@ async fn a_stop_is_orderly_and_told() -> Result<()> {
     viewer.picture().await?;
     let waiting = FlvViewer::ask(server.address("http"), "live/missing").await?;
     hooks.wait_for_call("on_stream_not_found", |_| true, SOON).await;
-    let began = Instant::now();
     assert!(server.stop(SOON).await?.success());
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // The grace period was not waited out.
+    assert!(
+        !server
+            .log()
+            .iter()
+            .any(|line| line.contains("did not end in time"))
+    );
     viewer.read_to_end().await?;
     let _ended = waiting.await;
     publisher.wait(SOON).await?;
