@@ -31,7 +31,8 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let hooks = local("a port for the demo's hook service").await?;
     let (camera_port, hook_port) = (camera.local_addr()?.port(), hooks.local_addr()?.port());
 
-    let text = configuration(args, camera_port, hook_port);
+    let secret = random_text(32);
+    let text = configuration(args, &secret, camera_port, hook_port);
     let loaded = config::load::parse(
         &text,
         Format::Toml,
@@ -41,7 +42,6 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
         &mut random_text,
     )
     .map_err(|errors| anyhow::anyhow!("{errors}"))?;
-    let secret = loaded.config.api.secret.expose().to_owned();
     let assembled = assemble(loaded, Vec::new(), args.free_ports).await?;
     let app = assembled.app.clone();
     let _ = app.pages.set(pages());
@@ -62,7 +62,7 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     run::drive(assembled, signals).await
 }
 
-fn configuration(args: &DemoArgs, camera_port: u16, hook_port: u16) -> String {
+fn configuration(args: &DemoArgs, secret: &str, camera_port: u16, hook_port: u16) -> String {
     let hooks: String = [
         "on_play",
         "on_publish",
@@ -77,7 +77,7 @@ fn configuration(args: &DemoArgs, camera_port: u16, hook_port: u16) -> String {
     .map(|hook| format!("{hook} = \"http://127.0.0.1:{hook_port}/{hook}\"\n"))
     .collect();
     format!(
-        "[general]\nstreamNoneReaderDelayMS = {CLOSE_AFTER_MS}\nflowThreshold = 0\n\
+        "[api]\nsecret = \"{secret}\"\n[general]\nstreamNoneReaderDelayMS = {CLOSE_AFTER_MS}\nflowThreshold = 0\n\
          [rtmp]\nport = {}\nsslport = 0\n[http]\nport = {}\nsslport = 0\nallow_ip_range = \"\"\n\
          [hook]\nenable = true\n{hooks}\
          [[source]]\npattern = \"demo/rule\"\nurl = \"http://127.0.0.1:{camera_port}/camera.flv\"\nclose_after = \"{}s\"\n",
@@ -134,7 +134,7 @@ mod tests {
             ready_file: None,
             free_ports: false,
         };
-        let text = configuration(&args, 1, 2);
+        let text = configuration(&args, "a secret", 1, 2);
         let loaded =
             config::load::parse(&text, Format::Toml, "demo", [], &[], &mut random_text).expect("valid");
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
