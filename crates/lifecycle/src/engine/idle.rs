@@ -25,6 +25,9 @@ impl Engine {
                 self.cancel(ticket);
             }
             self.set_idle(key, Idle::Off);
+            if let Some(stream) = self.streams.get_mut(key) {
+                stream.hookless = false;
+            }
             self.timers.clear(&Timer::Idle(key.clone()));
             return;
         }
@@ -76,7 +79,9 @@ impl Engine {
         }
         let ticket = self.ask(Question::NoneReader(key.clone()), ask);
         self.set_idle(key, Idle::Asking(ticket));
-        self.note(key, "none_reader_asked", "");
+        if self.streams.get(key).is_some_and(|stream| !stream.hookless) {
+            self.note(key, "none_reader_asked", "");
+        }
     }
 
     pub(super) fn none_reader_answered(&mut self, key: &StreamKey, advice: &Advice, took: Duration) {
@@ -108,7 +113,16 @@ impl Engine {
                 self.set_idle(key, Idle::Settled);
             }
             Advice::Unconfigured => {
-                // Asked again, since the hook may be switched on at any time; it costs nothing until then.
+                // Asked again, since the hook may be switched on at any time; it costs nothing until then, and is told once.
+                if let Some(stream) = self.streams.get_mut(key)
+                    && !std::mem::replace(&mut stream.hookless, true)
+                {
+                    self.note(
+                        key,
+                        "none_reader_unconfigured",
+                        "no hook, no rule: the stream stays",
+                    );
+                }
                 self.count_down(key, self.unwatched_delay(key));
             }
             Advice::Failed(reason) => {

@@ -25,6 +25,8 @@ pub(super) struct Stream {
     pub failure: Option<String>,
     /// The question about the unwatched stream.
     pub idle: Idle,
+    /// The last question about it found the hook switched off. It is asked on, in silence.
+    pub hookless: bool,
 }
 
 /// Who feeds a stream, since when, and how it is treated.

@@ -2,7 +2,7 @@
 
 use crate::bench::*;
 use lifecycle::hook::Advice;
-use lifecycle::{Event, Op, Outcome, Settings};
+use lifecycle::{Event, Op, OpReply, Outcome, Settings};
 use media::ProtocolOptions;
 use std::time::Duration;
 
@@ -166,6 +166,34 @@ fn a_hook_that_is_switched_on_later_hears_of_streams_that_were_unwatched_before(
     bench.tick(1_000, &["ask on_stream_none_reader cam"]);
     bench.none_reader(1_000, "cam", Advice::Unconfigured, &[]);
     bench.tick(2_000, &["ask on_stream_none_reader cam"]);
+}
+
+#[test]
+fn a_hook_that_stays_off_does_not_fill_the_timeline() {
+    let mut bench = Bench::with(delay(1_000));
+    bench.live(0, 1, "cam", ProtocolOptions::default());
+    for round in 1..=100 {
+        bench.tick(round * 1_000, &["ask on_stream_none_reader cam"]);
+        bench.none_reader(round * 1_000, "cam", Advice::Unconfigured, &[]);
+    }
+    bench.op(
+        200_000,
+        Op::Timeline(key("cam")),
+        &["ask on_stream_none_reader cam", "op1 list"],
+    );
+    let Some(Ok(OpReply::Timeline(view))) = &bench.last_reply else {
+        panic!("a timeline")
+    };
+    let events: Vec<&str> = view.entries.iter().map(|entry| entry.event).collect();
+    assert_eq!(
+        events,
+        [
+            "published",
+            "registered",
+            "none_reader_asked",
+            "none_reader_unconfigured"
+        ]
+    );
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn configuration(args: &DemoArgs, secret: &str, camera_port: u16, hook_port: u16
     .collect();
     format!(
         "[api]\nsecret = \"{secret}\"\n[general]\nstreamNoneReaderDelayMS = {CLOSE_AFTER_MS}\nflowThreshold = 0\n\
-         [rtmp]\nport = {}\nsslport = 0\n[http]\nport = {}\nsslport = 0\nallow_ip_range = \"\"\n\
+         [rtmp]\nport = {}\nsslport = 0\n[http]\nport = {}\nsslport = 0\n\
          [hook]\nenable = true\n{hooks}\
          [[source]]\npattern = \"demo/rule\"\nurl = \"http://127.0.0.1:{camera_port}/camera.flv\"\nclose_after = \"{}s\"\n",
         args.rtmp_port,
