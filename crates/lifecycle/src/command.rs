@@ -74,7 +74,9 @@ pub enum Command {
         key: StreamKey,
         /// Incarnation.
         incarnation: u64,
-        /// Why.
+        /// Why, in kind.
+        cause: Cause,
+        /// Why, in words.
         reason: String,
     },
     /// Cut a session.
@@ -127,6 +129,23 @@ pub enum Command {
         /// The answer.
         result: Result<OpReply, OpError>,
     },
+}
+
+/// Why a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its publisher said goodbye.
+    Unpublished,
+    /// Its publisher or source was lost.
+    OriginLost,
+    /// Nobody watched it.
+    Unwatched,
+    /// An operator, or a change of the configuration, closed it or took its source away.
+    Operator,
+    /// Another publisher took its name.
+    Replaced,
+    /// The server stops.
+    Shutdown,
 }
 
 /// A stream to be opened.

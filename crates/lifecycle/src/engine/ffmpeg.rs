@@ -2,6 +2,7 @@
 
 use super::stream::Origin;
 use super::{Engine, JobOwner};
+use crate::command::Cause;
 use crate::op::{FfmpegSpec, FfmpegView, JobState};
 use crate::timers::Timer;
 use crate::{Command, JobId, OpError, OpId, OpReply, SessionId};
@@ -327,7 +328,7 @@ impl Engine {
             .map(|(key, _)| key.clone())
             .collect();
         for key in fed {
-            self.close_stream(&key, why);
+            self.close_stream(&key, Cause::Operator, why);
         }
         if let Some(key) = local {
             self.source_failed(&key, why);

@@ -3,6 +3,7 @@
 use super::stream::{Idle, OriginPhase};
 use super::{Engine, Question};
 use crate::Ask;
+use crate::command::Cause;
 use crate::hook::Advice;
 use crate::timers::Timer;
 use media::{Schema, StreamKey};
@@ -60,7 +61,7 @@ impl Engine {
         }
         if origin.close_after.is_some() {
             self.note(key, "closed_by_rule", "nobody watches");
-            self.close_stream(key, "nobody watches (rule)");
+            self.close_stream(key, Cause::Unwatched, "nobody watches (rule)");
             return;
         }
         let auto_close = origin.options.auto_close;
@@ -74,7 +75,7 @@ impl Engine {
             // The service is told, as ZLM tells it; what it says changes nothing (lifecycle.md, section 6).
             self.ask(Question::Ignored, ask);
             self.note(key, "closed_by_auto_close", "nobody watches");
-            self.close_stream(key, "nobody watches (auto_close)");
+            self.close_stream(key, Cause::Unwatched, "nobody watches (auto_close)");
             return;
         }
         let ticket = self.ask(Question::NoneReader(key.clone()), ask);
@@ -106,7 +107,7 @@ impl Engine {
             }
             Advice::Close => {
                 self.note(key, "none_reader_answered", format!("close after {took:?}"));
-                self.close_stream(key, "nobody watches (on_stream_none_reader)");
+                self.close_stream(key, Cause::Unwatched, "nobody watches (on_stream_none_reader)");
             }
             Advice::Keep => {
                 self.note(key, "none_reader_answered", format!("keep after {took:?}"));
@@ -165,7 +166,7 @@ impl Engine {
             && until <= self.now
         {
             self.note(key, "publisher_given_up", "it did not come back in time");
-            self.gone(key, "the publisher did not come back");
+            self.gone(key, Cause::OriginLost, "the publisher did not come back");
         }
     }
 }

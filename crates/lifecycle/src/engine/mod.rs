@@ -21,7 +21,7 @@ mod stream;
 
 use crate::access::Access;
 use crate::backoff::Jitter;
-use crate::command::Refusal;
+use crate::command::{Cause, Refusal};
 use crate::op::{Counts, TimelineView};
 use crate::timeline::Timelines;
 use crate::timers::{Timer, Timers};
@@ -361,7 +361,7 @@ impl Engine {
         let keys: Vec<StreamKey> = self.streams.keys().cloned().collect();
         for key in keys {
             self.fail_waiting(&key, "the server is stopping");
-            self.close_stream(&key, "the server is stopping");
+            self.close_stream(&key, Cause::Shutdown, "the server is stopping");
         }
     }
 

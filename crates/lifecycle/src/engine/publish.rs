@@ -3,7 +3,7 @@
 use super::stream::{Idle, Origin, OriginPhase, Reader, Session, SessionPhase};
 use super::{Engine, JobOwner, Question, who};
 use crate::access::Access;
-use crate::command::{Feeder, Opening, PublishGrant, Refusal, Verdict};
+use crate::command::{Cause, Feeder, Opening, PublishGrant, Refusal, Verdict};
 use crate::hook::PublishAnswer;
 use crate::op::RulePolicy;
 use crate::settings::DuplicatePublish;
@@ -124,7 +124,7 @@ impl Engine {
                     return Err(Refusal::Taken);
                 }
                 self.note(&key, "taken_over", format!("by {}", who(access)));
-                self.close_stream(&key, "another publisher took over");
+                self.close_stream(&key, Cause::Replaced, "another publisher took over");
             }
             None if !self.streams.contains_key(&key) && self.streams.len() >= self.settings.max_streams => {
                 self.refused_at_limit += 1;
@@ -278,7 +278,12 @@ impl Engine {
         let keep = origin.options.continue_push;
         if clean || keep.is_zero() || !origin.registered {
             self.note(key, "publisher_left", reason);
-            self.gone(key, reason);
+            let cause = if clean {
+                Cause::Unpublished
+            } else {
+                Cause::OriginLost
+            };
+            self.gone(key, cause, reason);
             return;
         }
         let until = now + keep;
@@ -302,13 +307,13 @@ impl Engine {
             return Err(OpError::Watched { readers });
         }
         self.note(key, "closed_by_api", if force { "forced" } else { "unwatched" });
-        self.close_stream(key, "closed by the API");
+        self.close_stream(key, Cause::Operator, "closed by the API");
         Ok(OpReply::Done)
     }
 
     /// Closes a stream with everything that feeds it: publisher, pull, ffmpeg process. Those who feed it may not come back
     /// to this incarnation.
-    pub(super) fn close_stream(&mut self, key: &StreamKey, reason: &str) {
+    pub(super) fn close_stream(&mut self, key: &StreamKey, cause: Cause, reason: &str) {
         let Some(origin) = self.streams.get(key).and_then(|stream| stream.origin.as_ref()) else {
             return;
         };
@@ -326,11 +331,11 @@ impl Engine {
         if let Some(ffmpeg) = ffmpeg {
             self.forget_ffmpeg(&ffmpeg);
         }
-        self.gone(key, reason);
+        self.gone(key, cause, reason);
     }
 
     /// A stream is no more: tells the service, the hub, its readers and its relays.
-    pub(super) fn gone(&mut self, key: &StreamKey, reason: &str) {
+    pub(super) fn gone(&mut self, key: &StreamKey, cause: Cause, reason: &str) {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
@@ -361,6 +366,7 @@ impl Engine {
         self.command(Command::Remove {
             key: key.clone(),
             incarnation,
+            cause,
             reason: reason.to_owned(),
         });
         for reader in readers {

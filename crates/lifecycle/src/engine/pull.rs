@@ -3,7 +3,7 @@
 use super::publish::target;
 use super::stream::{OriginPhase, Stream};
 use super::{Engine, JobOwner};
-use crate::command::Feeder;
+use crate::command::{Cause, Feeder};
 use crate::op::{JobState, PullSpec, PullView, RuleSource};
 use crate::timers::Timer;
 use crate::{Command, JobId, OpError, OpId, OpReply};
@@ -224,7 +224,7 @@ impl Engine {
         if was_live {
             let registered = self.streams.get(&key).is_some_and(Stream::is_registered);
             if self.settings.reset_when_replay || given_up || !registered {
-                self.gone(&key, reason);
+                self.gone(&key, Cause::OriginLost, reason);
             } else if let Some(origin) = self
                 .streams
                 .get_mut(&key)
@@ -274,7 +274,7 @@ impl Engine {
             JobState::Idle | JobState::Connecting | JobState::Live => return,
         };
         if forget {
-            self.close_stream(key, "nobody wants it any more");
+            self.close_stream(key, Cause::Unwatched, "nobody wants it any more");
             self.forget_pull(key);
         } else {
             self.start_pull(key);
@@ -306,7 +306,7 @@ impl Engine {
             });
         self.forget_pull(key);
         if fed_by_it {
-            self.gone(key, reason);
+            self.gone(key, Cause::Operator, reason);
         }
         self.source_failed(key, reason);
     }

@@ -10,7 +10,7 @@ use crate::link::{Answer, Granted, Message};
 use crate::rules;
 use hub::{EndReason, GateLimits, StreamConfig, TrackPolicy};
 use jobs::Jobs;
-use lifecycle::command::{Feeder, Opening};
+use lifecycle::command::{Cause, Feeder, Opening};
 use lifecycle::hook::Advice;
 use lifecycle::{Ask, Command, Engine, Event, OpError, OpId, OpReply, Outcome, SessionId, Ticket, Verdict};
 use media::StreamKey;
@@ -229,11 +229,12 @@ impl Control {
             Command::Remove {
                 key,
                 incarnation,
+                cause,
                 reason,
             } => {
                 info!(stream = %key, incarnation, reason, "closed");
                 self.app.schemas.lock().remove(&incarnation);
-                self.app.hub.remove(&key, incarnation, end_reason(&reason));
+                self.app.hub.remove(&key, incarnation, end_reason(cause));
             }
             Command::Kick { session, reason } => {
                 debug!(%session, reason, "cutting a session");
@@ -415,18 +416,16 @@ impl Control {
     }
 }
 
-fn end_reason(reason: &str) -> EndReason {
-    let words = [
-        ("nobody", EndReason::Unwatched),
-        ("closed by the API", EndReason::Closed),
-        ("another publisher", EndReason::Replaced),
-        ("the server is stopping", EndReason::Shutdown),
-        ("unpublished", EndReason::Unpublished),
-    ];
-    words
-        .iter()
-        .find(|(start, _)| reason.starts_with(start))
-        .map_or(EndReason::OriginLost, |(_, reason)| *reason)
+/// The engine's cause in the hub's words, which readers are told.
+const fn end_reason(cause: Cause) -> EndReason {
+    match cause {
+        Cause::Unpublished => EndReason::Unpublished,
+        Cause::OriginLost => EndReason::OriginLost,
+        Cause::Unwatched => EndReason::Unwatched,
+        Cause::Operator => EndReason::Closed,
+        Cause::Replaced => EndReason::Replaced,
+        Cause::Shutdown => EndReason::Shutdown,
+    }
 }
 
 fn noticed(ended: &Result<(), tokio::task::JoinError>) {
