@@ -73,7 +73,8 @@ pub fn explain(loaded: &Loaded) -> String {
 }
 
 fn is_changed(config: &Config, name: &str, text: &str) -> bool {
-    config.origin(name) != Origin::Default && keys::all().all(|key| key.name != name || key.default != text)
+    config.origin(name) != Origin::Default
+        && keys::all().all(|key| key.name != name || !same(key.default, text))
 }
 
 fn summary(rule: &SourceRule) -> String {
@@ -83,4 +84,20 @@ fn summary(rule: &SourceRule) -> String {
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("a String takes everything");
+}
+
+/// Whether two texts say the same: `3.0` is `3.000000`, as ZLM writes built-in fractions.
+fn same(one: &str, other: &str) -> bool {
+    one == other || one.parse::<f64>().is_ok_and(|number| other.parse() == Ok(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fraction_written_otherwise_is_no_difference() {
+        assert!(same("3.000000", "3") && same("3.000000", "3.0") && same("x", "x"));
+        assert!(!same("3.000000", "3.1") && !same("", "0") && !same("x", "y"));
+    }
 }
