@@ -11,6 +11,7 @@ use config::Loaded;
 use hooks::notify::Driver;
 use hooks::{Event, Hooks};
 use process::{GuardProgram, POLITE, Supervisor};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub async fn assemble(
 ) -> anyhow::Result<Assembled> {
     let store = ConfigStore::new(loaded, overrides)?;
     let config = store.config();
+    raise_descriptor_limit(u64::from(config.general.max_sessions));
     let (link, inbox) = Link::new();
     let user_agent = hooks::user_agent(env!("CARGO_PKG_VERSION"), "", "release", "");
     let (hooks, notifications) = Hooks::new(hooks::Settings::from_config(&config), &user_agent);
@@ -71,6 +73,27 @@ pub async fn assemble(
         inbox,
         notifications,
     })
+}
+
+/// A connection is a descriptor, and the usual soft limit of 1,024 is there for programs that use `select`. The hard limit is
+/// the operator's word.
+fn raise_descriptor_limit(wanted: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!(%error, "the limit of open files could not be raised");
+    }
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if now < wanted {
+        warn!(
+            limit = now,
+            wanted,
+            "fewer open files are allowed than general.max_sessions: raise the hard limit (ulimit -Hn)"
+        );
+    }
 }
 
 fn open_ports(app: &App, free: bool) -> anyhow::Result<Vec<Port>> {
