@@ -1,21 +1,54 @@
 //! Writing packets to a socket: one vectored write for all that is due, straight from the shared bytes.
 
 use bytes::Bytes;
-use hub::Batch;
+use hub::{Batch, Next, Reader};
 use media::{MediaTime, Packet};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 /// How long a viewer may take nothing at all before it is given up. Its kernel buffer holds seconds of video besides.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Most pieces of one `writev`. The array lives on the stack of one poll, so that a waiting viewer does not carry it.
 const MAX_SLICES: usize = 96;
+
+/// The pace of a player's writes (`general.mergeWriteMS`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    merge: Duration,
+    not_before: Option<Instant>,
+}
+
+impl Pace {
+    /// At most one write in each `merge`; zero writes each frame at once.
+    pub const fn new(merge: Duration) -> Self {
+        Self {
+            merge,
+            not_before: None,
+        }
+    }
+
+    /// What is due, once a write is. Cancel-safe: nothing is taken before that, and a reader that does not ask costs the
+    /// publisher no wake-up.
+    pub async fn next_batch(self, reader: &mut Reader, batch: &mut Batch) -> Next {
+        if let Some(time) = self.not_before {
+            sleep_until(time.into()).await;
+        }
+        reader.next_batch(batch).await
+    }
+
+    /// A write was made.
+    pub fn written(&mut self) {
+        if !self.merge.is_zero() {
+            self.not_before = Some(Instant::now() + self.merge);
+        }
+    }
+}
 
 /// Writes a whole batch and returns its length in bytes.
 ///

@@ -178,16 +178,16 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Frames kept per track while a stream waits for its tracks.",
     ),
-    Key::stored(
+    Key::zlm(
         "general.mergeWriteMS",
         "0",
-        Hot,
+        New,
         Kind::Millis {
             min: 0,
             max: 10_000,
             place: Some(|c| &mut c.general.merge_write),
         },
-        "Collect output for this long, in milliseconds, before it is written.",
+        "Collect a player's output for this long, in milliseconds, before it is written in one call: fewer calls for more latency. 0 writes each frame at once.",
     ),
     Key::stored(
         "general.broadcast_player_count_changed",

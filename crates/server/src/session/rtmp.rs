@@ -5,7 +5,7 @@ use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, make_room};
 use crate::app::App;
 use crate::containers::{self, RTMP};
 use crate::deadline::at;
-use crate::egress::{WRITE_TIMEOUT, write_all, write_batch};
+use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch};
 use crate::link::{Answer, Pending};
 use bytes::BytesMut;
 use hub::{Batch, Next, Reader, ReaderOptions};
@@ -105,6 +105,7 @@ impl<S: Io> Driver<S> {
     async fn run(&mut self) -> io::Result<Stop> {
         let stop = self.accepted.registration.stop.clone();
         let mut batch = Batch::default();
+        let mut pace = Pace::new(self.app.config().general.merge_write);
         loop {
             if let Some(stop) = self.drain().await? {
                 return Ok(stop);
@@ -132,10 +133,11 @@ impl<S: Io> Driver<S> {
                     self.session.end_of_stream(Instant::now());
                 }
                 answer = answer(asking) => self.decide(answer)?,
-                next = next_batch(reader, &mut batch) => match next {
+                next = next_batch(pace, reader, &mut batch) => match next {
                     Next::Packets | Next::Lagged { .. } => {
                         let written = write_batch(&mut self.accepted.io, &batch, WRITE_TIMEOUT).await;
                         batch.clear();
+                        pace.written();
                         self.charge(written?);
                     }
                     Next::Ended(reason) => {
@@ -418,9 +420,9 @@ async fn answer(asking: Option<&mut Pending>) -> Answer {
     }
 }
 
-async fn next_batch(reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
+async fn next_batch(pace: Pace, reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
     match reader {
-        Some(reader) => reader.next_batch(batch).await,
+        Some(reader) => pace.next_batch(reader, batch).await,
         None => std::future::pending().await,
     }
 }

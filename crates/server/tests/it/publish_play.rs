@@ -187,3 +187,38 @@ async fn when_the_publisher_says_goodbye_viewers_end_properly() -> Result<()> {
     offline(&server, "live", "cam").await;
     Ok(())
 }
+
+#[tokio::test]
+async fn merged_writes_lose_nothing() -> Result<()> {
+    let server = serve("[general]\nmergeWriteMS=300\n").await?;
+    let _publisher = publish_live(&server, "live/cam").await?;
+    let mut viewer = FlvViewer::open(&server, "live/cam").await?;
+    let mut last = viewer.picture().await?.dts;
+    for _ in 0..50 {
+        let frame = viewer.picture().await?;
+        assert!(
+            (frame.dts - last).as_millis() <= 45,
+            "{:?} after {last:?}",
+            frame.dts
+        );
+        last = frame.dts;
+    }
+    let probe = [
+        "-v",
+        "error",
+        "-show_entries",
+        "stream=codec_name",
+        "-of",
+        "csv=p=0",
+    ];
+    let output = Tool::ffprobe()
+        .args(probe)
+        .arg(server.url_rtmp("live/cam"))
+        .run(SOON)
+        .await?;
+    assert_eq!(
+        output.stdout_text().split_whitespace().collect::<Vec<_>>(),
+        ["h264", "aac"]
+    );
+    Ok(())
+}

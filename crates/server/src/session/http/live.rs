@@ -4,7 +4,7 @@ use super::head::Head;
 use super::{response, ws};
 use crate::app::App;
 use crate::containers::{self, FLV, WS_FLV};
-use crate::egress::{WRITE_TIMEOUT, write_all, write_batch};
+use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch};
 use crate::link::{Answer, Granted, Guard};
 use crate::session::{Accepted, Io};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, UPGRADE};
@@ -83,6 +83,7 @@ pub struct Viewing {
     reader: Reader,
     guard: Guard,
     websocket: bool,
+    pace: Pace,
 }
 
 /// Asks whether a live request may be served, waits for the stream, and answers.
@@ -140,6 +141,7 @@ pub async fn open<S: Io>(
         reader,
         guard: pending.guard,
         websocket: target.websocket,
+        pace: Pace::new(app.config().general.merge_write),
     }))
 }
 
@@ -153,6 +155,7 @@ pub async fn play<S: Io>(accepted: &mut Accepted<S>, viewing: Viewing) -> io::Re
         mut reader,
         mut guard,
         websocket,
+        mut pace,
     } = viewing;
     let mut buffer = BytesMut::new();
     let stop = accepted.registration.stop.clone();
@@ -165,10 +168,11 @@ pub async fn play<S: Io>(accepted: &mut Accepted<S>, viewing: Viewing) -> io::Re
                 guard.ends(true, "closed by the server");
                 return goodbye(accepted, websocket, 1001, "closed by the server").await;
             }
-            next = reader.next_batch(&mut batch) => match next {
+            next = pace.next_batch(&mut reader, &mut batch) => match next {
                 Next::Packets | Next::Lagged { .. } => {
                     let written = write_batch(&mut accepted.io, &batch, WRITE_TIMEOUT).await;
                     batch.clear();
+                    pace.written();
                     match written {
                         Ok(bytes) => guard.add_bytes(bytes),
                         Err(error) => {
