@@ -4,6 +4,9 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+/// The environment variable that sets `--log`. It is no configuration key.
+pub const LOG_VARIABLE: &str = "TIDEGATE_LOG";
+
 /// A live media server whose streams open on demand.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, about, args_conflicts_with_subcommands = true)]
@@ -39,7 +42,7 @@ pub struct RunArgs {
         short,
         long,
         value_name = "LEVEL",
-        env = "TIDEGATE_LOG",
+        env = LOG_VARIABLE,
         default_value = "info"
     )]
     pub log: String,

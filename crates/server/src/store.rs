@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 
 use crate::app::App;
+use crate::cli::LOG_VARIABLE;
 use crate::tls::Certificate;
 
 /// The configuration and where it came from.
