@@ -50,6 +50,7 @@ pub fn random_text(length: usize) -> String {
 pub fn load(path: Option<&Path>, overrides: &[(String, String)]) -> Result<Loaded, Errors> {
     let env = || {
         std::env::vars_os()
+            .filter(|(name, _)| name != LOG_VARIABLE)
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
     };
     match config::load(path, env(), overrides, &mut random_text) {
