@@ -223,10 +223,20 @@ fn read(ask: &Ask, answer: &Answer, settings: &Settings) -> (Outcome, Option<Fai
     }
 }
 
+/// The longest time that `wait_ms` can name; what is longer means the same as never.
+const LONGEST_ADVICE: Duration = Duration::from_secs(24 * 3600);
+
 fn advice(answer: &Answer) -> (Advice, Option<Failure>) {
     match answer.boolean("close") {
         Ok(true) => (Advice::Close, None),
-        Ok(false) => (Advice::Keep, None),
+        Ok(false) => match answer.integer("wait_ms").map(u64::try_from) {
+            Ok(Ok(wait_ms)) if wait_ms > 0 => (
+                Advice::KeepFor(Duration::from_millis(wait_ms).min(LONGEST_ADVICE)),
+                None,
+            ),
+            // Our own addition must never make an answer of somebody who means something else by it fail.
+            Ok(_) | Err(_) => (Advice::Keep, None),
+        },
         Err(bad) => {
             let failure = bad_member(&bad);
             (Advice::Failed(failure.to_string()), Some(failure))
@@ -236,4 +246,32 @@ fn advice(answer: &Answer) -> (Advice, Option<Failure>) {
 
 fn bad_member(bad: &BadMember) -> Failure {
     Failure::network(Class::BadMember, NetworkCode::Other, bad.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::judge;
+
+    #[test]
+    fn an_answer_may_say_how_long_but_need_not() {
+        let read = |text: &str| judge(200, text.as_bytes()).map(|answer| advice(&answer).0).ok();
+        let for_ms = |ms| Some(Advice::KeepFor(Duration::from_millis(ms)));
+        assert_eq!(read(r#"{"code":0,"wait_ms":2500}"#), for_ms(2500));
+        assert_eq!(
+            read(r#"{"code":0,"close":false,"wait_ms":1e12}"#),
+            for_ms(24 * 3_600_000)
+        );
+        for plain in ["0", "-5", "null", "\"soon\"", "[]"] {
+            assert_eq!(
+                read(&format!("{{\"code\":0,\"wait_ms\":{plain}}}")),
+                Some(Advice::Keep),
+                "{plain}"
+            );
+        }
+        assert_eq!(
+            read(r#"{"code":0,"close":true,"wait_ms":2500}"#),
+            Some(Advice::Close)
+        );
+    }
 }

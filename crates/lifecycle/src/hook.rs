@@ -81,6 +81,9 @@ pub enum Advice {
     Close,
     /// `close: false`, or nothing said.
     Keep,
+    /// Not yet: the players may wait this long from now on, at most [`crate::settings::LONGEST_WAIT`]; the unwatched stream is
+    /// asked about again after this time (`wait_ms`, an addition to ZLM's answers).
+    KeepFor(Duration),
     /// The hook is switched off.
     Unconfigured,
     /// No usable answer, for this reason.

@@ -3,6 +3,9 @@
 use media::Schema;
 use std::time::Duration;
 
+/// The longest that a hook answer can let players wait for a stream. Each of them holds a connection meanwhile.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
 /// What happens when a second publisher offers a name that is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DuplicatePublish {

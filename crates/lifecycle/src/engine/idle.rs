@@ -113,6 +113,14 @@ impl Engine {
                 self.note(key, "none_reader_answered", format!("keep after {took:?}"));
                 self.set_idle(key, Idle::Settled);
             }
+            Advice::KeepFor(time) => {
+                self.note(
+                    key,
+                    "none_reader_answered",
+                    format!("keep for {time:?} after {took:?}"),
+                );
+                self.count_down(key, *time);
+            }
             Advice::Unconfigured => {
                 // Asked again, since the hook may be switched on at any time; it costs nothing until then, and is told once.
                 if let Some(stream) = self.streams.get_mut(key)

@@ -6,6 +6,7 @@ use crate::access::Access;
 use crate::command::{PlayGrant, Refusal, Verdict};
 use crate::hook::Advice;
 use crate::op::RuleSource;
+use crate::settings::LONGEST_WAIT;
 use crate::timers::Timer;
 use crate::{Ask, SessionId};
 use media::StreamKey;
@@ -114,14 +115,14 @@ impl Engine {
             );
             return;
         }
+        let patience = stream.patience.unwrap_or(self.settings.max_stream_wait);
         let first = stream.waiting.is_empty();
         stream.waiting.insert(id);
         let count = stream.waiting.len();
         if let Some(session) = self.sessions.get_mut(&id) {
             session.phase = SessionPhase::Waiting;
         }
-        self.timers
-            .set(Timer::Wait(id), self.now + self.settings.max_stream_wait);
+        self.timers.set(Timer::Wait(id), self.now + patience);
         // One line per crowd, not one per head: a thousand viewers must not push the story out of the timeline.
         if first || count.is_power_of_two() {
             self.note(
@@ -241,7 +242,9 @@ impl Engine {
         };
         if alone.is_none() {
             stream.not_found = match advice {
-                Advice::Close | Advice::Keep | Advice::Unconfigured => NotFound::Answered(now),
+                Advice::Close | Advice::Keep | Advice::KeepFor(_) | Advice::Unconfigured => {
+                    NotFound::Answered(now)
+                }
                 Advice::Failed(_) => NotFound::Failed(now),
             };
         }
@@ -255,6 +258,15 @@ impl Engine {
                 }
             }
             Advice::Keep => self.note(key, "not_found_answered", format!("wait after {took:?}")),
+            Advice::KeepFor(time) => {
+                let patience = (*time).min(LONGEST_WAIT);
+                self.wait_longer(key, alone, patience);
+                self.note(
+                    key,
+                    "not_found_answered",
+                    format!("wait {patience:?} after {took:?}"),
+                );
+            }
             Advice::Unconfigured => self.note(
                 key,
                 "not_found_unconfigured",
@@ -275,6 +287,23 @@ impl Engine {
         }
     }
 
+    /// The service said how long players may wait, counted from its answer: those who do now, and those who join them.
+    fn wait_longer(&mut self, key: &StreamKey, alone: Option<SessionId>, patience: Duration) {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let concerned: Vec<SessionId> = match alone {
+            Some(id) => stream.waiting.get(&id).copied().into_iter().collect(),
+            None => {
+                stream.patience = Some(patience);
+                stream.waiting.iter().copied().collect()
+            }
+        };
+        for id in concerned {
+            self.timers.set(Timer::Wait(id), self.now + patience);
+        }
+    }
+
     /// Gives a registered stream to all who waited for one of its schemas, and tells the others that theirs will not come.
     pub(super) fn release_waiting(&mut self, key: &StreamKey) {
         let Some(stream) = self.streams.get_mut(key) else {
@@ -283,6 +312,7 @@ impl Engine {
         let Some(origin) = &stream.origin else { return };
         let (incarnation, schemas) = (origin.incarnation, origin.schemas.clone());
         let waiting = std::mem::take(&mut stream.waiting);
+        stream.patience = None;
         stream.not_found = match stream.not_found {
             NotFound::Asking(ticket) => NotFound::Asking(ticket), // its answer still finds nobody, and is noted
             NotFound::NotAsked | NotFound::Answered(_) | NotFound::Failed(_) => NotFound::NotAsked,
@@ -324,6 +354,7 @@ impl Engine {
             return;
         };
         let waiting = std::mem::take(&mut stream.waiting);
+        stream.patience = None;
         if !matches!(stream.not_found, NotFound::Asking(_)) {
             stream.not_found = NotFound::NotAsked;
         }
@@ -361,6 +392,7 @@ impl Engine {
             }
             if let Some(stream) = self.streams.get_mut(key) {
                 stream.not_found = NotFound::NotAsked;
+                stream.patience = None;
             }
         }
         self.touch(key);

@@ -21,6 +21,8 @@ pub(super) struct Stream {
     pub readers: BTreeSet<Reader>,
     /// The question about the missing stream.
     pub not_found: NotFound,
+    /// How long players may wait for it, if the service said so.
+    pub patience: Option<Duration>,
     /// A source failed while the service was still busy with that question.
     pub failure: Option<String>,
     /// The question about the unwatched stream.

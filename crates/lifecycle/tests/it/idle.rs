@@ -197,6 +197,16 @@ fn a_hook_that_stays_off_does_not_fill_the_timeline() {
 }
 
 #[test]
+fn the_service_may_want_to_be_asked_again() {
+    let mut bench = Bench::with(delay(1_000));
+    bench.live(0, 1, "cam", ProtocolOptions::default());
+    bench.tick(1_000, &["ask on_stream_none_reader cam"]);
+    bench.none_reader(1_000, "cam", Advice::KeepFor(Duration::from_secs(60)), &[]);
+    bench.tick(60_999, &[]);
+    bench.tick(61_000, &["ask on_stream_none_reader cam"]);
+}
+
+#[test]
 fn auto_close_tells_the_service_and_does_not_wait_for_it() {
     let mut bench = Bench::with(delay(1_000));
     let options = ProtocolOptions {

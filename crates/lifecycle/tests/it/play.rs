@@ -101,6 +101,26 @@ fn without_an_answer_a_player_waits_its_full_time_and_no_longer() {
 }
 
 #[test]
+fn the_service_may_say_how_long_players_wait() {
+    let mut bench = Bench::with(Settings {
+        max_stream_wait: Duration::from_secs(5),
+        ..Settings::default()
+    });
+    bench.play(0, 1, "cam", &["ask on_play s1"]);
+    bench.let_play(0, 1, &["ask on_stream_not_found cam"]);
+    bench.not_found(1_000, "cam", Advice::KeepFor(Duration::from_secs(20)), &[]);
+    bench.play(2_000, 2, "cam", &["ask on_play s2"]);
+    bench.let_play(2_000, 2, &[]);
+    bench.tick(20_999, &[]);
+    bench.tick(21_000, &["s1 play not found"]);
+    bench.tick(22_000, &["s2 play not found"]);
+    bench.play(23_000, 3, "cam", &["ask on_play s3"]);
+    bench.let_play(23_000, 3, &["ask on_stream_not_found cam"]);
+    bench.not_found(23_000, "cam", Advice::Keep, &[]);
+    bench.tick(28_000, &["s3 play not found"]);
+}
+
+#[test]
 fn after_a_failed_call_a_further_player_makes_the_service_be_asked_again_but_not_at_once() {
     let mut bench = Bench::new();
     bench.play(0, 1, "cam", &["ask on_play s1"]);
