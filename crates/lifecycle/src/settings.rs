@@ -26,6 +26,8 @@ pub struct Settings {
     pub none_reader_retry: Duration,
     /// One `on_stream_not_found` per waiting player, as ZLM, instead of one per missing stream.
     pub not_found_per_player: bool,
+    /// Players of edge servers (`edge=1`) may open missing streams too; ZLM refuses them at once.
+    pub edge_opens: bool,
     /// `general.resetWhenRePlay`: a pull that reconnects starts the stream anew and ends its players.
     pub reset_when_replay: bool,
     /// What happens to the second publisher of a name.
@@ -59,6 +61,7 @@ impl Default for Settings {
             none_reader_delay: Duration::from_millis(20_000),
             none_reader_retry: Duration::from_millis(20_000),
             not_found_per_player: false,
+            edge_opens: false,
             reset_when_replay: true,
             duplicate_publish: DuplicatePublish::Reject,
             flow_threshold: 1024 * 1024,

@@ -26,6 +26,7 @@ pub fn settings(config: &Config) -> lifecycle::Settings {
         none_reader_delay: config.general.none_reader_delay,
         none_reader_retry: config.hook.none_reader_retry(config.general.none_reader_delay),
         not_found_per_player: config.hook.not_found_per_player,
+        edge_opens: config.cluster.origin_on_demand,
         reset_when_replay: config.general.reset_when_replay,
         duplicate_publish: match config.general.duplicate_publish {
             config::DuplicatePublish::Reject => DuplicatePublish::Reject,

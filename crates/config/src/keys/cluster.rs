@@ -13,10 +13,12 @@ pub struct Cluster {
     pub timeout: Duration,
     /// Retries of the resulting pull.
     pub retry_count: u32,
+    /// Requests of edge servers for absent streams are asked about and wait.
+    pub origin_on_demand: bool,
 }
 
 pub(super) const KEYS: &[Key] = &[
-    Key::stored(
+    Key::zlm(
         "cluster.origin_url",
         "",
         Hot,
@@ -26,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Origin servers for absent streams: URLs with `;` between them, each with two `%s` for app and stream.",
     ),
-    Key::stored(
+    Key::zlm(
         "cluster.timeout_sec",
         "15",
         Hot,
@@ -37,7 +39,7 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Total limit for pulling from the origins, in seconds; each gets an equal part.",
     ),
-    Key::stored(
+    Key::zlm(
         "cluster.retry_count",
         "3",
         Hot,
@@ -47,5 +49,12 @@ pub(super) const KEYS: &[Key] = &[
             place: Some(|c| &mut c.cluster.retry_count),
         },
         "Retries of a pull from an origin before it is given up.",
+    ),
+    Key::own(
+        "cluster.origin_on_demand",
+        "0",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.cluster.origin_on_demand)),
+        "On an origin server: an edge server that asks for an absent stream raises `on_stream_not_found` and waits, like any player. ZLMediaKit refuses it at once (0), so that streams behind an edge cannot open on demand. The edge waits `cluster.timeout_sec`.",
     ),
 ];

@@ -100,7 +100,7 @@ impl Engine {
                 return;
             }
         }
-        if access.from_edge() {
+        if access.from_edge() && !self.settings.edge_opens {
             self.refuse_play(
                 id,
                 Refusal::NotFound("an edge server asks for a stream that is not here".to_owned()),

@@ -266,6 +266,25 @@ fn an_edge_server_that_asks_for_a_missing_stream_is_answered_at_once() {
 }
 
 #[test]
+fn an_origin_may_open_streams_for_its_edges() {
+    let mut bench = Bench::with(Settings {
+        edge_opens: true,
+        ..Settings::default()
+    });
+    let mut edge = access(1, "cam");
+    edge.params = "edge=1".into();
+    bench.at(
+        0,
+        Event::PlayRequested {
+            access: edge,
+            rule: None,
+        },
+        &["ask on_play s1"],
+    );
+    bench.let_play(1, 1, &["ask on_stream_not_found cam"]);
+}
+
+#[test]
 fn waiting_players_and_names_are_bounded() {
     let mut bench = Bench::with(Settings {
         max_waiting: 1,
