@@ -144,9 +144,11 @@ pub(crate) fn clear_pending() -> String {
 
 /// `Set-Cookie` for [`LOGGED_IN`]. Unlike ZLM's it is kept from scripts and from requests that other sites cause: CORS allows
 /// every origin here and a plain link can change things, so any web page could use the login of its visitor.
-pub(crate) fn set_logged_in(value: &str) -> String {
+pub(crate) fn set_logged_in(value: &str, tls: bool) -> String {
     let expires = httpdate::fmt_http_date(SystemTime::now() + LOGGED_IN_FOR);
-    format!("{LOGGED_IN}={value};expires={expires};path=/;HttpOnly;SameSite=Strict")
+    // A login over TLS must not travel in the clear later.
+    let secure = if tls { ";Secure" } else { "" };
+    format!("{LOGGED_IN}={value};expires={expires};path=/;HttpOnly;SameSite=Strict{secure}")
 }
 
 #[cfg(test)]

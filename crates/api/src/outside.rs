@@ -56,8 +56,6 @@ pub trait Server: Send + Sync + 'static {
 pub struct PeerInfo {
     /// The client's end of the connection.
     pub peer: SocketAddr,
-    /// Our end.
-    pub local: SocketAddr,
     /// The connection, which `kick_sessions` spares.
     pub session: SessionId,
     /// HTTPS.

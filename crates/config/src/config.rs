@@ -155,13 +155,15 @@ impl Config {
     }
 
     /// Applies the parameters of `setServerConfig` (api.md, section 3.1). Names that nobody knows, and those that the API
-    /// must not change, are passed over silently.
+    /// must not change, are passed over silently. Changes that would leave a configuration that could not be loaded at the next
+    /// start (a port twice, half a certificate) are refused together.
     pub fn set(&self, changes: &[(String, String)]) -> SetOutcome {
         let mut outcome = SetOutcome {
             changed: 0,
             config: self.clone(),
             rejected: Vec::new(),
         };
+        let mut names = Vec::new();
         for (name, value) in changes {
             let value = value.trim();
             let known = self.store.text(name);
@@ -170,17 +172,21 @@ impl Config {
                 continue;
             }
             match outcome.config.change(name, value) {
-                Ok(()) => outcome.changed += 1,
-                Err(allowed) => {
-                    let shown = keys::find(name)
-                        .map_or_else(|| value.to_owned(), |key| key.shown(value).into_owned());
-                    outcome.rejected.push(Rejected {
-                        key: name.clone(),
-                        value: shown,
-                        allowed,
-                    });
+                Ok(()) => {
+                    outcome.changed += 1;
+                    names.push((name, value));
                 }
+                Err(allowed) => outcome.rejected.push(Rejected::new(name, value, allowed)),
             }
+        }
+        let mut errors = Vec::new();
+        crate::load::check_whole(&outcome.config, &mut errors);
+        if let Some(error) = errors.first() {
+            let together = names.into_iter().map(|(name, value)| {
+                Rejected::new(name, value, format!("consistent with the rest: {error}"))
+            });
+            outcome.rejected.extend(together);
+            (outcome.changed, outcome.config) = (0, self.clone());
         }
         outcome
     }
@@ -281,6 +287,17 @@ pub struct Rejected {
     pub value: String,
     /// What would be allowed.
     pub allowed: String,
+}
+
+impl Rejected {
+    fn new(name: &str, value: &str, allowed: String) -> Self {
+        let shown = keys::find(name).map_or_else(|| value.to_owned(), |key| key.shown(value).into_owned());
+        Self {
+            key: name.to_owned(),
+            value: shown,
+            allowed,
+        }
+    }
 }
 
 /// A key whose value changed.

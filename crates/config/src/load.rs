@@ -92,8 +92,7 @@ pub fn parse(
             });
         }
     }
-    check_certificate(&config, &mut errors);
-    check_ports(&config, &mut errors);
+    check_whole(&config, &mut errors);
     if !errors.is_empty() {
         return Err(Errors { errors, warnings });
     }
@@ -293,6 +292,12 @@ fn is_service_link(rest: &str, value: &str) -> bool {
         .iter()
         .any(|protocol| rest.contains(protocol));
     rest.ends_with("SERVICE_HOST") || rest.contains("SERVICE_PORT") || (is_port(rest) && (is_url || of_port))
+}
+
+/// What no key shows by itself.
+pub(crate) fn check_whole(config: &Config, errors: &mut Vec<Error>) {
+    check_certificate(config, errors);
+    check_ports(config, errors);
 }
 
 fn check_certificate(config: &Config, errors: &mut Vec<Error>) {

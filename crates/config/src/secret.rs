@@ -43,7 +43,7 @@ pub fn mask_credentials(text: &str) -> Cow<'_, str> {
     let mut rest = text;
     while let Some(at) = rest.find("://") {
         let (head, tail) = rest.split_at(at + 3);
-        let end = tail.find(['/', '?', '#', ' ', ';', ',']).unwrap_or(tail.len());
+        let end = tail.find(['/', '?', '#', ' ']).unwrap_or(tail.len());
         masked.push_str(head);
         rest = match tail[..end].rfind('@') {
             Some(user_end) => {
@@ -74,6 +74,7 @@ mod tests {
             ),
             ("http://host/a@b", "http://host/a@b"),
             ("rtmp://u:p@a/%s;rtmp://b/%s", "rtmp://***@a/%s;rtmp://b/%s"),
+            ("rtsp://admin:p,w;x@cam/1", "rtsp://***@cam/1"),
             ("plain", "plain"),
         ] {
             assert_eq!(mask_credentials(text), shown);

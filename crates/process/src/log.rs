@@ -52,7 +52,8 @@ impl Policy {
         with_suffix(&self.base, &id)
     }
 
-    /// Removes files of jobs that are too many or too old, but none in `keep` (those of running children).
+    /// Removes files of jobs that are too many or too old, but none in `keep` (those of running children). Only names whose id
+    /// is an MD5 in hexadecimal, as sources have, count as ours: the folder may be anybody's, and `/etc/resolv` is a base too.
     pub fn prune(&self, now: SystemTime, keep: &BTreeSet<PathBuf>) -> io::Result<()> {
         let folder = match self.base.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -68,7 +69,7 @@ impl Policy {
                 .file_name()
                 .to_str()
                 .and_then(|file| file.strip_prefix(name)?.strip_prefix('.'))
-                .is_some_and(|id| !id.is_empty() && !id.trim_end_matches(".old").contains('.'));
+                .is_some_and(|id| is_md5(id.strip_suffix(".old").unwrap_or(id)));
             let meta = entry.metadata()?;
             if !ours || !meta.is_file() {
                 continue;
@@ -93,6 +94,10 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+fn is_md5(id: &str) -> bool {
+    id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -252,24 +257,27 @@ mod tests {
             max_age: Duration::from_secs(1000),
             ..Policy::new(folder.path().join("f.log"))
         };
+        // `#x` stands for an id of 32 digits.
+        let named = |name: &str| name.replacen('#', &"0".repeat(31), 1);
         let touch = |name: &str, age: u64| {
-            let path = folder.path().join(name);
+            let path = folder.path().join(named(name));
             let file = File::create(&path).unwrap();
             file.set_modified(now - Duration::from_secs(age)).unwrap();
             path
         };
-        let running = touch("f.log.run", 5000);
-        touch("f.log.run.old", 6000);
+        let running = touch("f.log.#9", 5000);
+        touch("f.log.#9.old", 6000);
         for (name, age) in [
-            ("f.log.a", 1),
-            ("f.log.a.old", 2),
-            ("f.log.b", 3),
-            ("f.log.aged", 1001),
+            ("f.log.#a", 1),
+            ("f.log.#a.old", 2),
+            ("f.log.#b", 3),
+            ("f.log.#c", 1001),
             ("other.txt", 9000),
         ] {
             touch(name, age);
         }
         touch("f.log", 9000);
+        touch("f.log.conf", 9000);
         touch("f.log.x.y", 9000);
         policy.prune(now, &BTreeSet::from([running])).unwrap();
         let mut left: Vec<_> = fs::read_dir(folder.path())
@@ -281,13 +289,15 @@ mod tests {
             left,
             [
                 "f.log",
-                "f.log.a",
-                "f.log.a.old",
-                "f.log.run",
-                "f.log.run.old",
+                "f.log.#9",
+                "f.log.#9.old",
+                "f.log.#a",
+                "f.log.#a.old",
+                "f.log.conf",
                 "f.log.x.y",
                 "other.txt"
             ]
+            .map(named)
         );
     }
 }

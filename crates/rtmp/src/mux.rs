@@ -6,7 +6,7 @@ use crate::{CHUNK_SIZE, MEDIA_STREAM_ID, MIN_CHUNK_SIZE};
 use bytes::{Bytes, BytesMut};
 use container::flv::{Carried, TagType, body, metadata};
 use media::mux::Parts;
-use media::{Frame, MediaKind, MediaTime, Mux, Packet, Track};
+use media::{Frame, MediaTime, Mux, Packet, Track};
 
 /// Chunk stream of metadata.
 pub(crate) const DATA_CSID: u32 = 4;
@@ -73,7 +73,7 @@ impl Muxer {
 
     fn sequence_header(&self, track: &Track, timestamp: u32) -> Option<Packet> {
         let body = body::sequence_header(track, self.options.enhanced)?;
-        self.configuration(tag_type(track.kind()), body, timestamp)
+        self.configuration(body::tag_type(track.kind()), body, timestamp)
     }
 
     /// A message in one piece, unless it is longer than a chunk.
@@ -115,17 +115,8 @@ impl Mux for Muxer {
         let old = std::mem::replace(&mut self.carried, Carried::of(tracks));
         if std::mem::replace(&mut self.has_tracks, true) && old != self.carried {
             out.extend(self.metadata(self.newest));
-            for (new, old) in [
-                (&self.carried.video, &old.video),
-                (&self.carried.audio, &old.audio),
-            ] {
-                let Some(new) = new else { continue };
-                let same = old
-                    .as_ref()
-                    .is_some_and(|old| (old.codec, &old.config) == (new.codec, &new.config));
-                if !same {
-                    out.extend(self.sequence_header(new, self.newest));
-                }
+            for track in self.carried.reconfigured(&old) {
+                out.extend(self.sequence_header(track, self.newest));
             }
         }
     }
@@ -149,7 +140,7 @@ impl Mux for Muxer {
             self.arena = BytesMut::with_capacity(ARENA_LEN);
         }
         let mut parts = Parts::new();
-        let header = header(tag_type(track.kind()), timestamp);
+        let header = header(body::tag_type(track.kind()), timestamp);
         let payload = std::slice::from_ref(&frame.data);
         if !chunk::split(
             &header,
@@ -169,13 +160,6 @@ impl Mux for Muxer {
             config: false,
             dts: frame.dts,
         });
-    }
-}
-
-const fn tag_type(kind: MediaKind) -> TagType {
-    match kind {
-        MediaKind::Video => TagType::Video,
-        MediaKind::Audio => TagType::Audio,
     }
 }
 

@@ -9,8 +9,7 @@ use crate::sessions::Sessions;
 use crate::store::ConfigStore;
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::http::{HeaderMap, Response};
 use config::Config;
 use hooks::Hooks;
 use hub::Hub;
@@ -60,6 +59,9 @@ pub struct App {
     /// Built-in pages; set by the demo.
     pub pages: OnceLock<crate::pages::Pages>,
     router: OnceLock<Router>,
+    /// `rtmp.chunk_size` as it was at the start: packets of a stream are cut once for all its players, so what a session
+    /// announces must be what the muxers of all running streams write.
+    chunk_size: u32,
     /// Grows with each request to play, so that origin servers take turns.
     turn: AtomicUsize,
 }
@@ -81,6 +83,7 @@ impl App {
     /// The shared state.
     pub fn new(store: ConfigStore, link: Link, hooks: Hooks, processes: Supervisor) -> Self {
         let max_streams = rules::MAX_STREAMS;
+        let chunk_size = store.config().rtmp.chunk_size;
         Self {
             store,
             hub: Hub::new(max_streams),
@@ -97,6 +100,7 @@ impl App {
             counters: crate::metrics::Counters::default(),
             pages: OnceLock::new(),
             router: OnceLock::new(),
+            chunk_size,
             turn: AtomicUsize::new(0),
         }
     }
@@ -108,10 +112,9 @@ impl App {
 
     /// How RTMP and FLV are written.
     pub fn style(&self) -> Style {
-        let config = self.config();
         Style {
-            enhanced: config.rtmp.enhanced,
-            chunk_size: config.rtmp.chunk_size,
+            enhanced: self.config().rtmp.enhanced,
+            chunk_size: self.chunk_size,
         }
     }
 
@@ -164,13 +167,8 @@ impl App {
 
     /// The page for what is not there (`http.notFound`).
     pub fn not_found_page(&self) -> Response<Body> {
-        let config = self.config();
-        let mut response = Response::new(Body::from(config.http.not_found.clone()));
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        let kind = format!("text/html; charset={}", config.http.char_set);
-        let kind = HeaderValue::from_str(&kind).unwrap_or_else(|_| HeaderValue::from_static("text/html"));
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-        response
+        let http = &self.config().http;
+        api::reply::not_found_page(&http.not_found, &http.char_set)
     }
 
     /// The API's view of the server.

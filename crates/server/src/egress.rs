@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
 use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// How long a viewer may take nothing at all before it is given up. Its kernel buffer holds seconds of video besides.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -54,13 +55,15 @@ impl Pace {
 ///
 /// # Errors
 ///
-/// The connection's error, or [`io::ErrorKind::TimedOut`] when the peer takes nothing for `stall`.
+/// The connection's error; [`io::ErrorKind::TimedOut`] when the peer takes nothing for [`WRITE_TIMEOUT`];
+/// [`io::ErrorKind::ConnectionAborted`] when `stop` comes while the peer takes nothing, so that a session can be cut in the
+/// middle of a packet. A write that the peer takes is never cut short.
 pub async fn write_batch<W: AsyncWrite + Unpin>(
     io: &mut W,
     batch: &Batch,
-    stall: Duration,
+    stop: &CancellationToken,
 ) -> io::Result<u64> {
-    write_packets(io, batch.packets(), stall).await
+    write_packets(io, batch.packets(), stop).await
 }
 
 /// Writes pieces that belong together, with as few calls as a batch.
@@ -71,7 +74,7 @@ pub async fn write_batch<W: AsyncWrite + Unpin>(
 pub async fn write_parts<W: AsyncWrite + Unpin>(
     io: &mut W,
     parts: Vec<Bytes>,
-    stall: Duration,
+    stop: &CancellationToken,
 ) -> io::Result<u64> {
     let packet = Packet {
         parts: parts.into(),
@@ -79,13 +82,13 @@ pub async fn write_parts<W: AsyncWrite + Unpin>(
         config: false,
         dts: MediaTime::ZERO,
     };
-    write_packets(io, &[Arc::new(packet)], stall).await
+    write_packets(io, &[Arc::new(packet)], stop).await
 }
 
 async fn write_packets<W: AsyncWrite + Unpin>(
     io: &mut W,
     packets: &[Arc<Packet>],
-    stall: Duration,
+    stop: &CancellationToken,
 ) -> io::Result<u64> {
     let mut position = Position::default();
     let mut written = 0;
@@ -97,7 +100,12 @@ async fn write_packets<W: AsyncWrite + Unpin>(
             let used = position.fill(packets, &mut slices);
             Pin::new(&mut *io).poll_write_vectored(context, &slices[..used])
         });
-        let count = timeout(stall, some).await.map_err(|_| stalled(stall))??;
+        // The write first: a peer that takes it costs no look at the token.
+        let count = tokio::select! {
+            biased;
+            count = timeout(WRITE_TIMEOUT, some) => count.map_err(|_| stalled(WRITE_TIMEOUT))??,
+            () = stop.cancelled() => return Err(cut()),
+        };
         if count == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -107,11 +115,18 @@ async fn write_packets<W: AsyncWrite + Unpin>(
     Ok(written)
 }
 
-/// Writes a short run of bytes whole, under the same patience.
+fn cut() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "closed by the server while the peer took nothing",
+    )
+}
+
+/// Writes a short run of bytes whole.
 ///
 /// # Errors
 ///
-/// As [`write_batch`].
+/// The connection's error, or [`io::ErrorKind::TimedOut`] when the peer takes nothing for `stall`.
 pub async fn write_all<W: AsyncWrite + Unpin>(io: &mut W, bytes: &[u8], stall: Duration) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -201,6 +216,32 @@ mod tests {
                 })
             })
             .collect()
+    }
+
+    /// A kick does not wait for a peer that takes nothing.
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_write_ends_with_its_session() {
+        let (mut ours, _theirs) = tokio::io::duplex(4);
+        let stop = CancellationToken::new();
+        let packets = packets(&[&["more than four bytes"]]);
+        let (written, ()) = tokio::join!(write_packets(&mut ours, &packets, &stop), async { stop.cancel() });
+        assert_eq!(
+            written.expect_err("stalled").kind(),
+            io::ErrorKind::ConnectionAborted
+        );
+        let patient = CancellationToken::new();
+        let written = write_packets(&mut ours, &packets, &patient).await;
+        assert_eq!(written.expect_err("stalled").kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// A session that ends still sends what its peer takes at once.
+    #[tokio::test]
+    async fn a_stop_does_not_cut_a_write_that_is_taken() {
+        let (mut ours, _theirs) = tokio::io::duplex(64);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let packets = packets(&[&["fits"]]);
+        assert_eq!(write_packets(&mut ours, &packets, &stop).await.expect("taken"), 4);
     }
 
     /// Whatever the socket takes at a time, the bytes come out once and in order.

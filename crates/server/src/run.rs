@@ -13,6 +13,9 @@ use hooks::{Event, Hooks};
 use process::{GuardProgram, POLITE, Supervisor};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -335,9 +338,21 @@ pub fn write_ready_file(path: &Path, app: &App) -> anyhow::Result<()> {
         api_secret: config.api.secret.expose(),
     };
     let draft = path.with_extension("tmp");
-    std::fs::write(&draft, serde_json::to_vec(&ready)?)
+    let text = serde_json::to_vec(&ready)?;
+    write_private(&draft, &text)
         .and_then(|()| std::fs::rename(&draft, path))
         .with_context(|| format!("cannot write the ready file {}", path.display()))
+}
+
+/// A new file that only its owner can read, since it holds the secret of the API.
+fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text)
 }
 
 fn greet(app: &App) {

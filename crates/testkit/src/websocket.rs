@@ -1,9 +1,9 @@
-//! A WebSocket client for streams: it only listens, and sees the server's binary messages as one run of bytes.
+//! A WebSocket client for streams: it mostly listens, and sees the server's binary messages as one run of bytes.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -28,6 +28,26 @@ pub struct Client {
 }
 
 impl Client {
+    /// Sends a binary message.
+    pub async fn send(&mut self, message: Vec<u8>, deadline: Duration) -> Result<()> {
+        let sent = timeout(deadline, self.socket.send(Message::Binary(message.into()))).await;
+        sent.context("not sent in time")?.context("not sent")
+    }
+
+    /// Sends a ping and waits for its answer. What else comes meanwhile is dropped.
+    pub async fn ping(&mut self, deadline: Duration) -> Result<()> {
+        let answered = async {
+            self.socket.send(Message::Ping("still there".into())).await?;
+            while let Some(message) = self.socket.next().await {
+                if matches!(message?, Message::Pong(echo) if &echo[..] == b"still there") {
+                    return Ok(());
+                }
+            }
+            bail!("the server closed the connection instead of answering a ping")
+        };
+        timeout(deadline, answered).await.context("no answer to a ping")?
+    }
+
     /// Opens `ws://..`, or `wss://..` if an authority is given that the server's certificate must be from. An answer that is
     /// not the switch of protocols is an error that tells its status.
     pub async fn connect(url: &str, authority: Option<&Authority>, deadline: Duration) -> Result<Self> {

@@ -9,6 +9,8 @@
 mod bits;
 mod canvas;
 mod cavlc;
+#[cfg(test)]
+mod decoded;
 mod encoder;
 mod font;
 mod scene;

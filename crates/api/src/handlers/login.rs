@@ -16,7 +16,7 @@ pub async fn login(call: Call) -> Answer {
     });
     if let Some(cookie) = cookie {
         return Ok(Reply::success()
-            .cookie(login::set_logged_in(&cookie))
+            .cookie(login::set_logged_in(&cookie, call.peer.tls))
             .cookie(login::clear_pending()));
     }
     if let Some(cookie) = login::cookie(&call.headers, login::LOGGED_IN) {

@@ -299,7 +299,6 @@ impl Client {
         let otherwise = Router::new().fallback(async || (StatusCode::IM_A_TEAPOT, OTHERWISE));
         let peer = PeerInfo {
             peer: "127.0.0.1:5555".parse().expect("address"),
-            local: "127.0.0.1:12080".parse().expect("address"),
             session: ASKING,
             tls: false,
         };

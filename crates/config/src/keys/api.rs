@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Key] = &[
         "1",
         Hot,
         Kind::Bool(Some(|c| &mut c.api.debug)),
-        "Write each API request and its reply to the log, without the secret.",
+        "Write each API request to the log: who asked for what, the code of the reply and the time it took. Parameters and bodies are left out, since they hold secrets and credentials.",
     ),
     Key::zlm(
         "api.secret",

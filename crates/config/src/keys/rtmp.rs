@@ -75,14 +75,14 @@ pub(super) const KEYS: &[Key] = &[
     Key::zlm(
         "rtmp.enhanced",
         "1",
-        Hot,
+        New,
         Kind::Bool(Some(|c| &mut c.rtmp.enhanced)),
         "Write H.265, Opus, VP8, VP9 and AV1 as Enhanced RTMP. With 0 the older codec numbers that Chinese players know are used.",
     ),
     Key::own(
         "rtmp.chunk_size",
         "60000",
-        New,
+        Start,
         Kind::Count {
             min: 128,
             max: 16_777_215,

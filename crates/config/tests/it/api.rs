@@ -140,3 +140,21 @@ fn what_wvp_sets_when_it_connects_is_taken() {
     let outcome = config.set(&changes);
     assert_eq!((outcome.changed, outcome.rejected), (12, vec![]));
 }
+
+/// Else the server would run on, and not start again.
+#[test]
+fn changes_that_no_start_would_accept_are_refused_together() {
+    let config = ini(FILE).unwrap().config;
+    let http = config.text("http.port").unwrap().to_owned();
+    for changes in [
+        vec![("rtmp.port", http.as_str()), ("hook.retry", "7")],
+        vec![("http.cert_file", "/x.pem")],
+    ] {
+        let outcome = config.set(&pairs(&changes));
+        assert_eq!((outcome.changed, outcome.rejected.len()), (0, changes.len()));
+        assert!(tidegate_config::Config::diff(&config, &outcome.config).is_empty());
+        assert!(outcome.rejected[0].to_string().contains(changes[0].0));
+    }
+    let swap = [("http.port", "1"), ("rtmp.port", http.as_str())];
+    assert_eq!(config.set(&pairs(&swap)).changed, 2);
+}

@@ -175,7 +175,7 @@ fn fourcc(codec: CodecId) -> [u8; 4] {
 }
 
 /// The tag type for a track.
-pub(super) const fn tag_type(kind: MediaKind) -> super::TagType {
+pub const fn tag_type(kind: MediaKind) -> super::TagType {
     match kind {
         MediaKind::Video => super::TagType::Video,
         MediaKind::Audio => super::TagType::Audio,

@@ -60,6 +60,15 @@ impl Carried {
         self.video.iter().chain(&self.audio)
     }
 
+    /// The tracks whose decoder configuration is not the one that the viewers of `old` have.
+    pub fn reconfigured(&self, old: &Self) -> impl Iterator<Item = &Track> {
+        let known = |new: &Track| {
+            old.iter()
+                .any(|old| (old.codec, &old.config) == (new.codec, &new.config))
+        };
+        self.iter().filter(move |new| !known(new))
+    }
+
     /// Whether a viewer may start at this frame: a video key frame, or any frame when there is no video.
     pub fn starts_at(&self, frame: &Frame) -> bool {
         match &self.video {
@@ -133,21 +142,11 @@ impl Muxer {
 impl Mux for Muxer {
     /// The first call appends nothing: until then there was no preamble, so nobody can have joined.
     fn set_tracks(&mut self, tracks: &[Track], out: &mut Vec<Packet>) {
-        let carried = Carried::of(tracks);
-        let old = std::mem::replace(&mut self.carried, carried);
+        let old = std::mem::replace(&mut self.carried, Carried::of(tracks));
         if std::mem::replace(&mut self.has_tracks, true) && old != self.carried {
             out.push(self.metadata(self.newest));
-            for (new, old) in [
-                (&self.carried.video, &old.video),
-                (&self.carried.audio, &old.audio),
-            ] {
-                let Some(new) = new else { continue };
-                let same = old
-                    .as_ref()
-                    .is_some_and(|old| (old.codec, &old.config) == (new.codec, &new.config));
-                if !same {
-                    out.extend(self.sequence_header(new, self.newest));
-                }
+            for track in self.carried.reconfigured(&old) {
+                out.extend(self.sequence_header(track, self.newest));
             }
         }
     }

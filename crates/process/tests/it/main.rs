@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 use tidegate_process::log::Policy;
 use tidegate_process::{Argv, Error, Exit, GUARD_ARGUMENT, GuardProgram, Job, Settings, Supervisor, command};
@@ -434,11 +437,6 @@ fn fifty_starts_and_stops_leak_nothing() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "0 0\n");
 }
 
-/// True until the process has ended, whoever may have to reap it.
-fn lives(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
-
 /// Direct children whose command line contains `part`.
 fn children_of(pid: u32, part: &str) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
@@ -488,6 +486,7 @@ impl Server {
         children_of(self.process.id(), GUARD_ARGUMENT).first().copied()
     }
 
+    /// The kernel tells of no births, so this looks until one is there.
     async fn wait_for_guard(&self, accept: impl Fn(u32) -> bool) -> u32 {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -508,12 +507,17 @@ impl Drop for Server {
     }
 }
 
-async fn wait_until_gone(pid: u32) {
-    let deadline = Instant::now() + PATIENCE;
-    while lives(pid) {
-        assert!(Instant::now() < deadline, "{pid} lives on");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+/// A descriptor of a process is readable when that process has ended (pidfd_open(2)), whoever may have to reap it.
+fn wait_until_gone(pid: u32) {
+    let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(Errno::SRCH) => return,
+        Err(error) => panic!("{error}"),
+    };
+    let patience = PATIENCE.try_into().unwrap();
+    let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
+    assert_eq!(ended.unwrap(), 1, "it lives on");
 }
 
 #[tokio::test]
@@ -525,7 +529,7 @@ async fn killed_server_leaves_no_descendant() {
     server.process.kill().unwrap();
     server.process.wait().unwrap();
     all_gone(reader).await;
-    wait_until_gone(guard).await;
+    wait_until_gone(guard);
 }
 
 #[tokio::test]
@@ -557,7 +561,7 @@ async fn guard_survives_what_a_terminal_sends_and_is_replaced_when_killed() {
     server.process.kill().unwrap();
     server.process.wait().unwrap();
     all_gone(reader).await;
-    wait_until_gone(second).await;
+    wait_until_gone(second);
 }
 
 #[tokio::test]

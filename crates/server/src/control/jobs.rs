@@ -1,7 +1,7 @@
 //! Attempts to pull, to push and to run ffmpeg: one task each, stopped and awaited by the control task.
 
 use crate::app::App;
-use crate::link::Granted;
+use crate::link::{Granted, Link};
 use crate::{pull, push};
 use hub::Stream;
 use lifecycle::op::{FfmpegSpec, PullSpec, PushSpec};
@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::JoinMap;
 use tracing::error;
 
 /// The socket of a pull, known once it is connected.
@@ -21,7 +22,7 @@ pub type SockSlot = Arc<Mutex<Option<SockInfo>>>;
 /// All attempts under way.
 pub struct Jobs {
     app: Arc<App>,
-    tasks: JoinSet<JobId>,
+    tasks: JoinMap<JobId, ()>,
     running: HashMap<JobId, Running>,
     /// One ffmpeg at a time per source: a new one starts when the old one is reaped.
     turns: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
@@ -34,12 +35,46 @@ struct Running {
     sock: SockSlot,
 }
 
+/// Tells the engine that a job has ended, whatever way it went: a job that the engine takes for running would never be started
+/// again.
+struct Ending {
+    link: Link,
+    job: JobId,
+    event: fn(JobId, String) -> Event,
+    reason: Option<String>,
+}
+
+impl Ending {
+    fn of(link: &Link, job: JobId, event: fn(JobId, String) -> Event) -> Self {
+        Self {
+            link: link.clone(),
+            job,
+            event,
+            reason: None,
+        }
+    }
+
+    fn because(mut self, reason: String) {
+        self.reason = Some(reason);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let reason = self
+            .reason
+            .take()
+            .unwrap_or_else(|| "the task was given up: a defect".to_owned());
+        self.link.raise((self.event)(self.job, reason));
+    }
+}
+
 impl Jobs {
     /// None yet.
     pub fn new(app: Arc<App>) -> Self {
         Self {
             app,
-            tasks: JoinSet::new(),
+            tasks: JoinMap::new(),
             running: HashMap::new(),
             turns: HashMap::new(),
         }
@@ -59,15 +94,13 @@ impl Jobs {
         };
         self.running.insert(job, running);
         let app = self.app.clone();
-        self.tasks.spawn(async move {
-            let link = app.link.clone();
-            let reason = tokio::select! {
+        let ending = Ending::of(&app.link, job, |job, reason| Event::PullEnded { job, reason });
+        self.tasks.spawn(job, async move {
+            ending.because(tokio::select! {
                 biased;
                 () = stop.cancelled() => "stopped".to_owned(),
                 reason = pull::run(app, job, spec, accepted, sock) => reason,
-            };
-            link.raise(Event::PullEnded { job, reason });
-            job
+            });
         });
     }
 
@@ -93,14 +126,12 @@ impl Jobs {
     pub fn push(&mut self, job: JobId, spec: PushSpec, stream: Option<Arc<Stream>>) {
         let stop = self.enter(job);
         let app = self.app.clone();
-        self.tasks.spawn(async move {
-            let link = app.link.clone();
-            let reason = match stream {
+        let ending = Ending::of(&app.link, job, |job, reason| Event::PushEnded { job, reason });
+        self.tasks.spawn(job, async move {
+            ending.because(match stream {
                 Some(stream) => push::run(app, job, spec, stream, stop).await,
                 None => "the stream is gone".to_owned(),
-            };
-            link.raise(Event::PushEnded { job, reason });
-            job
+            });
         });
     }
 
@@ -110,12 +141,10 @@ impl Jobs {
         self.turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         let turn = self.turns.entry(spec.key.clone()).or_default().clone();
         let app = self.app.clone();
-        self.tasks.spawn(async move {
-            let link = app.link.clone();
+        let ending = Ending::of(&app.link, job, |job, reason| Event::FfmpegExited { job, reason });
+        self.tasks.spawn(job, async move {
             let _turn = turn.lock_owned().await;
-            let reason = crate::ffmpeg::run(&app, &spec, stop).await;
-            link.raise(Event::FfmpegExited { job, reason });
-            job
+            ending.because(crate::ffmpeg::run(&app, &spec, stop).await);
         });
     }
 
@@ -140,15 +169,8 @@ impl Jobs {
 
     /// Forgets attempts that have ended.
     pub fn reap(&mut self) {
-        while let Some(ended) = self.tasks.try_join_next() {
-            match ended {
-                Ok(job) => {
-                    self.running.remove(&job);
-                }
-                Err(failure) => {
-                    error!(error = %failure, "a pull, a pusher or an ffmpeg task panicked: a defect")
-                }
-            }
+        while let Some((job, ended)) = self.tasks.try_join_next() {
+            self.forget(job, &ended);
         }
     }
 
@@ -161,16 +183,46 @@ impl Jobs {
     /// Ends when one has ended; never, if there is none, so that a loop around it does not spin.
     pub async fn ended(&mut self) {
         match self.tasks.join_next().await {
-            Some(Ok(job)) => {
-                self.running.remove(&job);
-            }
-            Some(Err(_)) => {}
+            Some((job, ended)) => self.forget(job, &ended),
             None => std::future::pending().await,
+        }
+    }
+
+    fn forget(&mut self, job: JobId, ended: &Result<(), JoinError>) {
+        self.running.remove(&job);
+        if let Err(failure) = ended {
+            error!(job = job.0, error = %failure, "a pull, a pusher or an ffmpeg task panicked: a defect");
         }
     }
 
     /// Aborts what is left. ffmpeg processes are ended by their supervisor.
     pub async fn shutdown(&mut self) {
         self.tasks.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Message;
+
+    #[tokio::test]
+    async fn a_job_that_panics_is_reported_as_ended() {
+        let (link, mut inbox) = Link::new();
+        let ending = Ending::of(&link, JobId(7), |job, reason| Event::PullEnded { job, reason });
+        let mut tasks = JoinMap::new();
+        tasks.spawn(JobId(7), async move {
+            let reasons: Vec<String> = Vec::new();
+            ending.because(reasons[0].clone());
+        });
+        let (job, ended) = tasks.join_next().await.expect("one job");
+        assert!(job == JobId(7) && ended.expect_err("it panicked").is_panic());
+        let Some(Message::Event(Event::PullEnded { job, reason })) = inbox.recv().await else {
+            panic!("no word of the end");
+        };
+        assert_eq!(
+            (job, reason.as_str()),
+            (JobId(7), "the task was given up: a defect")
+        );
     }
 }

@@ -11,7 +11,9 @@ use container::flv::Reader;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
+};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
@@ -76,8 +78,10 @@ async fn open(attempt: &Attempt, driver: &mut JoinSet<()>) -> Result<Response<In
         .url
         .parse()
         .map_err(|error| format!("the URL is not valid: {error}"))?;
+    let source = url.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let response = request(attempt, &url, driver).await?;
+        let headers = custom_headers(attempt).filter(|(name, _)| may_go(name, &source, &url));
+        let response = request(attempt, &url, headers, driver).await?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -98,6 +102,7 @@ async fn open(attempt: &Attempt, driver: &mut JoinSet<()>) -> Result<Response<In
 async fn request(
     attempt: &Attempt,
     url: &Uri,
+    custom: impl Iterator<Item = (HeaderName, HeaderValue)>,
     driver: &mut JoinSet<()>,
 ) -> Result<Response<Incoming>, String> {
     let tls = match url.scheme_str() {
@@ -147,9 +152,7 @@ async fn request(
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    for (name, value) in custom_headers(attempt) {
-        headers.insert(name, value);
-    }
+    headers.extend(custom);
     sender
         .send_request(request)
         .await
@@ -157,7 +160,7 @@ async fn request(
 }
 
 /// `custom_header` of the request: `Name=value`, several with `&` (api.md, section 2.5). What is no header is left out.
-fn custom_headers(attempt: &Attempt) -> Vec<(HeaderName, HeaderValue)> {
+fn custom_headers(attempt: &Attempt) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     let option = attempt
         .spec
         .client_options
@@ -168,7 +171,21 @@ fn custom_headers(attempt: &Attempt) -> Vec<(HeaderName, HeaderValue)> {
         let (name, value) = pair.split_once('=')?;
         Some((name.trim().parse().ok()?, value.trim().parse().ok()?))
     };
-    pairs.filter_map(header).collect()
+    pairs.filter_map(header)
+}
+
+/// Whether a header that was meant for `source` may be sent to `url`: credentials stay with the server that they are for, as
+/// with curl, and are not sent in the clear if they were meant for TLS.
+fn may_go(name: &HeaderName, source: &Uri, url: &Uri) -> bool {
+    let is_credential = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name);
+    let server = |url: &Uri| {
+        (
+            url.scheme().cloned(),
+            url.host().map(str::to_owned),
+            url.port_u16(),
+        )
+    };
+    !is_credential || server(source) == server(url)
 }
 
 /// The target of a redirect: absolute, or a path on the same server. Credentials are not carried to another server.
@@ -206,5 +223,22 @@ mod tests {
         );
         assert_eq!(to("/z.flv?k=v"), Ok("http://u:p@a.example:81/z.flv?k=v".into()));
         assert_eq!(to("z.flv"), Ok("http://u:p@a.example:81/live/z.flv".into()));
+    }
+
+    #[test]
+    fn credentials_stay_with_their_server() {
+        let source: Uri = "https://a.example/live/cam.flv".parse().expect("a URL");
+        let goes = |name: HeaderName, to: &str| may_go(&name, &source, &to.parse().expect("a URL"));
+        for elsewhere in [
+            "https://b.example/x",
+            "http://a.example/x",
+            "https://a.example:444/x",
+        ] {
+            for name in [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION] {
+                assert!(!goes(name.clone(), elsewhere), "{name} to {elsewhere}");
+            }
+            assert!(goes(ACCEPT, elsewhere));
+        }
+        assert!(goes(AUTHORIZATION, "https://a.example/other.flv"));
     }
 }

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::containers::{self, RTMP};
 use crate::deadline::at;
 use crate::dial::{Dialed, dial};
-use crate::egress::{WRITE_TIMEOUT, write_all, write_parts};
+use crate::egress::{write_all, write_parts};
 use bytes::BytesMut;
 use hub::{Batch, Next, Reader, ReaderOptions, Stream};
 use lifecycle::op::PushSpec;
@@ -88,7 +88,7 @@ async fn push(
             }
         }
         if !pieces.is_empty() {
-            let written = write_parts(&mut io, pieces, WRITE_TIMEOUT).await;
+            let written = write_parts(&mut io, pieces, stop).await;
             measured.meter.add(written.map_err(|error| error.to_string())?);
         }
         if closed {

@@ -6,7 +6,9 @@ pub mod rtmp;
 
 use bytes::BytesMut;
 use std::os::fd::RawFd;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 /// A connection's bytes, plain or over TLS.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -36,6 +38,27 @@ pub struct Accepted<S> {
     pub registration: crate::sessions::Registration,
     /// Whether TLS is spoken on it.
     pub tls: bool,
+}
+
+/// How long the peer may take to close after we have. Long enough that what we sent last arrives before a reset.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Most bytes that are read away meanwhile.
+const MAX_LINGER: usize = 16 << 20;
+
+/// Lets the peer read what was sent last: closes our side and waits until it closes its own, for a short time.
+pub async fn linger<S: Io>(io: &mut S) {
+    let _ = timeout(LINGER, async {
+        let _ = io.shutdown().await;
+        let mut buffer = vec![0; TALK_BLOCK];
+        let mut heard = 0;
+        while heard < MAX_LINGER
+            && let Ok(count @ 1..) = io.read(&mut buffer).await
+        {
+            heard += count;
+        }
+    })
+    .await;
 }
 
 /// The descriptor of a socket, for the id that operators see.

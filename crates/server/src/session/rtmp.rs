@@ -1,7 +1,7 @@
 //! The driver of one RTMP connection: a publisher or a player.
 
 use super::ingest::Ingest;
-use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, make_room};
+use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, linger, make_room};
 use crate::app::App;
 use crate::containers::{self, RTMP};
 use crate::deadline::at;
@@ -18,13 +18,9 @@ use rtmp::server::{
 };
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use std::time::Instant;
+use tokio::io::AsyncReadExt;
 use tracing::{debug, info};
-
-/// How long the peer may take to close after we have. Long enough that what we sent last arrives before a reset.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// What the connection does.
 enum Role {
@@ -69,7 +65,7 @@ pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
         Config {
             handshake_timeout: config.rtmp.handshake,
             keepalive_timeout: config.rtmp.keep_alive,
-            chunk_size: config.rtmp.chunk_size,
+            chunk_size: app.style().chunk_size,
             limits: Limits {
                 max_message_bytes: config.rtmp.max_message_bytes as usize,
                 ..Limits::default()
@@ -90,7 +86,11 @@ pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
     };
     let id = driver.accepted.registration.sock.identifier.clone();
     match driver.run().await {
-        Ok(Stop::Closing) => driver.linger().await,
+        Ok(Stop::Closing) => {
+            // The stream is let go of before the peer has taken its time.
+            driver.role = Role::Nothing;
+            linger(&mut driver.accepted.io).await;
+        }
         Ok(Stop::Gone) => {}
         Err(error) => {
             debug!(session = %id, %error, "RTMP connection ended");
@@ -135,7 +135,7 @@ impl<S: Io> Driver<S> {
                 answer = answer(asking) => self.decide(answer)?,
                 next = next_batch(pace, reader, &mut batch) => match next {
                     Next::Packets | Next::Lagged { .. } => {
-                        let written = write_batch(&mut self.accepted.io, &batch, WRITE_TIMEOUT).await;
+                        let written = write_batch(&mut self.accepted.io, &batch, &stop).await;
                         batch.clear();
                         pace.written();
                         self.charge(written?);
@@ -368,23 +368,6 @@ impl<S: Io> Driver<S> {
                 addr: registration.sock.peer,
             },
         }
-    }
-
-    /// Lets the peer read what was sent last: closes our side and waits until it closes its own, or for a short time.
-    async fn linger(&mut self) {
-        self.role = Role::Nothing;
-        let (io, buffer) = (&mut self.accepted.io, &mut self.buffer);
-        let _ = timeout(LINGER, async {
-            let _ = io.shutdown().await;
-            loop {
-                buffer.clear();
-                make_room(buffer, TALK_BLOCK);
-                if !io.read_buf(buffer).await.is_ok_and(|count| count > 0) {
-                    return;
-                }
-            }
-        })
-        .await;
     }
 }
 

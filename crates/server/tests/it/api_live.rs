@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use testkit::hook::HookServer;
 use testkit::server::TestServer;
 use testkit::tool::Tool;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 const CAM: [(&str, &str); 4] = [
     ("schema", "rtmp"),
@@ -190,6 +193,21 @@ async fn a_management_system_installs_its_hooks_at_run_time_and_the_file_keeps_t
             .is_some_and(|text| text.contains("http.keepAliveSecond")),
         "{wrong}"
     );
+    Ok(())
+}
+
+/// Closing with bytes unread resets the connection, and the answer may be lost with it.
+#[tokio::test]
+async fn a_client_that_sends_too_much_is_told_so() -> Result<()> {
+    let server = serve("").await?;
+    let mut socket = TcpStream::connect(server.address("http")).await?;
+    let length = 8_000_000;
+    let head = format!("POST /index/api/version HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await?;
+    socket.write_all(&vec![b'x'; length]).await?;
+    let mut answer = String::new();
+    timeout(SOON, socket.read_to_string(&mut answer)).await??;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     Ok(())
 }
 

@@ -34,6 +34,39 @@ async fn what_ffmpeg_publishes_plays_over_rtmp_http_flv_and_ws_flv() -> Result<(
     Ok(())
 }
 
+/// Players keep the connection open through proxies with pings, for as long as somebody watches.
+#[tokio::test]
+async fn a_websocket_viewer_may_talk_as_long_as_it_likes() -> Result<()> {
+    let server = serve("").await?;
+    let _publisher = publish_live(&server, "live/cam").await?;
+    let mut ws = websocket::Client::connect(&server.url_ws_flv("live/cam"), None, SOON).await?;
+    for _ in 0..5 {
+        ws.send(vec![0; 60_000], SOON).await?;
+        ws.ping(SOON).await?;
+    }
+    Ok(())
+}
+
+/// Packets are cut once for all players, so a player must not be told another chunk size than that of the running stream.
+#[tokio::test]
+async fn a_new_chunk_size_does_not_garble_running_streams() -> Result<()> {
+    let server = serve("[rtmp]\nchunk_size=500\n").await?;
+    let _publisher = publish_live(&server, "live/cam").await?;
+    let set = server
+        .api("setServerConfig", &[("rtmp.chunk_size", "60000")])
+        .await;
+    assert_eq!(set["changed"], 1, "{set}");
+    let url = server.url_rtmp("live/cam");
+    let play = ["-v", "error", "-xerror", "-i", &url, "-t", "1", "-f", "null", "-"];
+    let output = Tool::ffmpeg().args(play).run(SOON).await?;
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{:?}",
+        output.stderr
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_viewer_starts_at_a_key_frame_wherever_it_comes() -> Result<()> {
     let server = serve("").await?;

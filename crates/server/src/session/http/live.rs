@@ -22,7 +22,8 @@ use tracing::debug;
 /// How live FLV URLs end.
 const FLV_SUFFIX: &str = ".live.flv";
 
-/// Most bytes that a viewer may send beside its request before it is cut. It has nothing to say but control frames.
+/// Most bytes that a viewer may send beside its request before it is cut: plain HTTP leaves it nothing to say. Over WebSocket
+/// each frame has its own bound, since pings go on for as long as somebody watches.
 const MAX_CHATTER: usize = 128 * 1024;
 
 /// A live stream that a request asks for.
@@ -170,7 +171,7 @@ pub async fn play<S: Io>(accepted: &mut Accepted<S>, viewing: Viewing) -> io::Re
             }
             next = pace.next_batch(&mut reader, &mut batch) => match next {
                 Next::Packets | Next::Lagged { .. } => {
-                    let written = write_batch(&mut accepted.io, &batch, WRITE_TIMEOUT).await;
+                    let written = write_batch(&mut accepted.io, &batch, &stop).await;
                     batch.clear();
                     pace.written();
                     match written {
@@ -188,13 +189,17 @@ pub async fn play<S: Io>(accepted: &mut Accepted<S>, viewing: Viewing) -> io::Re
             },
             count = accepted.io.read_buf(&mut buffer) => {
                 let count = count.unwrap_or(0);
-                heard += count;
-                if count == 0 || heard > MAX_CHATTER {
+                if count == 0 {
                     guard.ends(true, "the viewer left");
                     return Ok(());
                 }
                 if !websocket {
                     buffer.clear();
+                    heard += count;
+                    if heard > MAX_CHATTER {
+                        guard.ends(false, "the viewer sends what nobody asked for");
+                        return Ok(());
+                    }
                     continue;
                 }
                 loop {

@@ -12,8 +12,9 @@ pub mod ws;
 
 pub use response::SERVER_NAME;
 
-use super::{Accepted, Io};
+use super::{Accepted, Io, linger};
 use crate::app::App;
+use crate::egress::{WRITE_TIMEOUT, write_all};
 use axum::http::{Method, StatusCode};
 use bytes::BytesMut;
 use head::{Head, HeadError};
@@ -62,12 +63,7 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
         };
         let head = match head {
             Some(Ok(head)) => head,
-            Some(Err(error)) => {
-                let refusal = response::plain(error.status(), error.to_string());
-                return response::write(app, accepted, refusal, true, false)
-                    .await
-                    .map(|()| None);
-            }
+            Some(Err(error)) => return refuse(app, accepted, error.status(), error.to_string()).await,
             None => return Ok(None),
         };
         if let Some(target) = live::Target::of(&head) {
@@ -79,36 +75,26 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
         }
         if head.is_websocket() {
             // ZLM answers 101 and closes then; a plain refusal tells the client more.
-            let refusal = response::plain(StatusCode::NOT_FOUND, "no live stream has this URL".to_owned());
-            return response::write(app, accepted, refusal, true, false)
-                .await
-                .map(|()| None);
+            let text = "no live stream has this URL".to_owned();
+            return refuse(app, accepted, StatusCode::NOT_FOUND, text).await;
         }
         let limit = usize::try_from(app.config().http.max_req_size).unwrap_or(usize::MAX);
         if head.expects_continue() && head.body_length().is_none_or(|length| length <= limit as u64) {
-            accepted.io.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+            write_all(&mut accepted.io, b"HTTP/1.1 100 Continue\r\n\r\n", WRITE_TIMEOUT).await?;
         }
-        let body = timeout(
-            REQUEST_TIMEOUT,
-            request::read_body(&mut accepted.io, &mut buffer, &head, limit),
-        );
-        let body = match body.await {
+        let body = request::read_body(&mut accepted.io, &mut buffer, &head, limit);
+        let body = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(None),
+            body = timeout(REQUEST_TIMEOUT, body) => body,
+        };
+        let body = match body {
             Ok(Ok(body)) => body,
             Ok(Err(request::BodyError::Io(error))) => return Err(error),
-            Ok(Err(error)) => {
-                let refusal = response::plain(error.status(), error.to_string());
-                return response::write(app, accepted, refusal, true, false)
-                    .await
-                    .map(|()| None);
-            }
+            Ok(Err(error)) => return refuse(app, accepted, error.status(), error.to_string()).await,
             Err(_) => {
-                let refusal = response::plain(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the body did not come in time".to_owned(),
-                );
-                return response::write(app, accepted, refusal, true, false)
-                    .await
-                    .map(|()| None);
+                let text = "the body did not come in time".to_owned();
+                return refuse(app, accepted, StatusCode::REQUEST_TIMEOUT, text).await;
             }
         };
         let headless = head.method == Method::HEAD;
@@ -129,6 +115,19 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
             return Ok(None);
         }
     }
+}
+
+/// Ends the connection with a refusal of a request that was not read to its end. What the client still sends is read away for a
+/// moment: closing with bytes unread would reset the connection, and the client might never see why.
+async fn refuse<S: Io>(
+    app: &App,
+    accepted: &mut Accepted<S>,
+    status: StatusCode,
+    text: String,
+) -> io::Result<Option<Viewing>> {
+    response::write(app, accepted, response::plain(status, text), true, false).await?;
+    linger(&mut accepted.io).await;
+    Ok(None)
 }
 
 /// The next head; `None` when the client closed or said nothing for `idle`.

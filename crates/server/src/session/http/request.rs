@@ -146,7 +146,6 @@ pub fn build<S>(accepted: &Accepted<S>, head: Head, body: Bytes) -> Request<Body
     let peer = PeerInfo {
         // The API's address filter looks at the socket: a header can say anything.
         peer: registration.sock.peer,
-        local: registration.sock.local,
         session: registration.id,
         tls: accepted.tls,
     };

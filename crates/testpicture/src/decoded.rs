@@ -1,21 +1,9 @@
 //! The proof is another decoder: ffmpeg must decode every picture without a complaint, to exactly what was drawn.
 
-// The encoder's own files once more, to feed it what the camera never shows.
-#[path = "../../src/bits.rs"]
-#[allow(dead_code)]
-mod bits;
-#[path = "../../src/canvas.rs"]
-#[allow(dead_code)]
-mod canvas;
-#[path = "../../src/cavlc.rs"]
-mod cavlc;
-#[path = "../../src/encoder.rs"]
-mod encoder;
-
 use std::path::Path;
 use std::process::{Command, Output};
 
-use tidegate_testpicture::{TestPicture, silence};
+use crate::{TestPicture, canvas, encoder, silence};
 
 fn ffmpeg(arguments: &[&str], file: &Path, output: &[&str]) -> Output {
     let mut command = Command::new("ffmpeg");
