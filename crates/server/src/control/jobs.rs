@@ -180,12 +180,10 @@ impl Jobs {
         self.tasks.is_empty()
     }
 
-    /// Ends when one has ended; never, if there is none, so that a loop around it does not spin.
+    /// Ends when one has ended; never, if there is none.
     pub async fn ended(&mut self) {
-        match self.tasks.join_next().await {
-            Some((job, ended)) => self.forget(job, &ended),
-            None => std::future::pending().await,
-        }
+        let (job, ended) = next_ended(&mut self.tasks).await;
+        self.forget(job, &ended);
     }
 
     fn forget(&mut self, job: JobId, ended: &Result<(), JoinError>) {
@@ -201,10 +199,25 @@ impl Jobs {
     }
 }
 
+/// The next task that ends. While there is none this is never ready: a loop that waits for this or for something else would spin
+/// without a pause, and starve what it waits for.
+async fn next_ended(tasks: &mut JoinMap<JobId, ()>) -> (JobId, Result<(), JoinError>) {
+    match tasks.join_next().await {
+        Some(ended) => ended,
+        None => std::future::pending().await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::link::Message;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn waiting_for_none_is_never_over() {
+        assert!(next_ended(&mut JoinMap::new()).now_or_never().is_none());
+    }
 
     #[tokio::test]
     async fn a_job_that_panics_is_reported_as_ended() {
