@@ -59,6 +59,7 @@ impl Clip {
                 frames.push(Frame {
                     time_ms,
                     len: tag.body.len() + TAG_OVERHEAD,
+                    wire: None,
                 });
             }
         }

@@ -123,6 +123,7 @@ fn frame(index: u64, payload: &Bytes) -> Frame {
         pts: dts,
         key: index.is_multiple_of(FRAMES_PER_GOP),
         data: payload.clone(),
+        wire: None,
     }
 }
 
@@ -163,6 +164,7 @@ fn stream() -> (Hub, Arc<Stream>, hub::Publisher) {
             codec: CodecId::Vp8,
             config: None,
             params,
+            wire: None,
         },
     );
     assert_eq!(publisher.poll(now), Ok(Progress::Ready));

@@ -29,6 +29,7 @@ impl Silence {
             codec: CodecId::Aac,
             config: Some(Bytes::from_static(SILENCE.config)),
             params: TrackParams::Audio(SILENCE.params),
+            wire: None,
         }
     }
 
@@ -47,6 +48,7 @@ impl Silence {
                 pts: next,
                 key: true,
                 data: Bytes::from_static(SILENCE.unit),
+                wire: None,
             });
             next = next + FRAME;
         }

@@ -172,6 +172,7 @@ mod tests {
                 pts: dts,
                 key: index % 50 == 0,
                 data,
+                wire: None,
             });
         }
         let track = Track {
@@ -183,6 +184,7 @@ mod tests {
                 height: 2,
                 fps: 30.0,
             }),
+            wire: None,
         };
         let info = stat.info(&track);
         assert_eq!((info.frames, info.duration_ms), (120, 4_760));

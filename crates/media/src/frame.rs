@@ -2,6 +2,7 @@
 
 use crate::{MediaTime, TrackId};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// One access unit of a track, in the canonical form of its codec. Cheap to clone: the payload is shared.
 ///
@@ -18,6 +19,13 @@ pub struct Frame {
     pub pts: MediaTime,
     /// Video: decoding can start here (IDR, CRA, AV1 key frame ...). Audio: always `true`.
     pub key: bool,
-    /// The payload in canonical form.
+    /// The payload in canonical form. Empty for a codec that Tidegate does not understand ([`crate::CodecId::Other`]) and for
+    /// one that it only passes on ([`crate::CodecId::Jpeg`]).
     pub data: Bytes,
+    /// The packets that carried the frame, as its publisher sent them. A muxer of the same protocol may pass them on instead of
+    /// making its own.
+    pub wire: Option<Wire>,
 }
+
+/// The whole RTP packets of one frame, in order (RFC 3550, 5.1).
+pub type Wire = Arc<[Bytes]>;

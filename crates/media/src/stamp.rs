@@ -420,6 +420,7 @@ mod tests {
                 codec,
                 config: None,
                 params,
+                wire: None,
             };
             let mut stamp = Stamp::new(mode);
             stamp.set_tracks(&[
@@ -441,6 +442,7 @@ mod tests {
                 pts,
                 key: false,
                 data: Bytes::new(),
+                wire: None,
             };
             self.stamp
                 .repair(self.start + Duration::from_millis(wall_ms), &mut frame);
@@ -702,7 +704,7 @@ mod tests {
             for (pause, track, dts, pts) in frames {
                 wall += pause;
                 let (dts, pts) = (MediaTime::from_micros(dts), MediaTime::from_micros(pts));
-                let mut frame = Frame { track: TrackId(track), dts, pts, key: false, data: Bytes::new() };
+                let mut frame = Frame { track: TrackId(track), dts, pts, key: false, data: Bytes::new(), wire: None, };
                 bench.stamp.repair(bench.start + Duration::from_millis(wall), &mut frame);
                 let out = frame.dts.as_micros();
                 prop_assert!(out >= last[usize::from(track)]);

@@ -2,6 +2,7 @@
 
 use crate::codec::{CodecId, MediaKind};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Number of a track within its stream, counted from 0 in order of appearance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +20,9 @@ pub struct Track {
     pub config: Option<Bytes>,
     /// Picture or sound parameters, as far as known.
     pub params: TrackParams,
+    /// How its publisher described it: the lines of its media section in SDP (RFC 8866, section 5.14), if it has one. What
+    /// [`crate::Frame::wire`] holds is to be read by it.
+    pub wire: Option<Arc<str>>,
 }
 
 /// Parameters of a track by kind.

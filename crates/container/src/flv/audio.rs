@@ -58,7 +58,10 @@ fn classic(first: u8, cursor: &mut Cursor<'_>) -> Result<(WireCodec, Content), E
         | CodecId::H265
         | CodecId::Av1
         | CodecId::Vp8
-        | CodecId::Vp9 => frame(cursor),
+        | CodecId::Vp9
+        | CodecId::L16
+        | CodecId::Jpeg
+        | CodecId::Other(_) => frame(cursor),
     };
     Ok((WireCodec::Known(codec), content))
 }

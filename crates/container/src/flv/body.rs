@@ -56,6 +56,7 @@ pub fn carries(track: &Track) -> bool {
         | CodecId::Aac
         | CodecId::Opus
         | CodecId::Mp3 => track.ready(),
+        CodecId::L16 | CodecId::Jpeg | CodecId::Other(_) => false,
     }
 }
 
@@ -75,7 +76,14 @@ pub fn sequence_header(track: &Track, enhanced: bool) -> Option<Bytes> {
         CodecId::Opus if enhanced => Head::new()
             .with(&[EX_AUDIO | SEQUENCE_START])
             .with(&fourcc(track.codec)),
-        CodecId::Vp8 | CodecId::Opus | CodecId::G711A | CodecId::G711U | CodecId::Mp3 => return None,
+        CodecId::Vp8
+        | CodecId::Opus
+        | CodecId::G711A
+        | CodecId::G711U
+        | CodecId::Mp3
+        | CodecId::L16
+        | CodecId::Jpeg
+        | CodecId::Other(_) => return None,
     };
     Some([&head[..], config].concat().into())
 }
@@ -108,7 +116,13 @@ pub fn frame_head(frame: &Frame, track: &Track, enhanced: bool) -> Head {
         CodecId::Opus if enhanced => Head::new()
             .with(&[EX_AUDIO | CODED_FRAMES])
             .with(&fourcc(track.codec)),
-        CodecId::Opus | CodecId::G711A | CodecId::G711U | CodecId::Mp3 => Head::new().with(&[sound_byte(
+        CodecId::Opus
+        | CodecId::G711A
+        | CodecId::G711U
+        | CodecId::Mp3
+        | CodecId::L16
+        | CodecId::Jpeg
+        | CodecId::Other(_) => Head::new().with(&[sound_byte(
             track.codec,
             track.audio().copied().unwrap_or_default(),
         )]),
@@ -156,7 +170,10 @@ fn sound_byte(codec: CodecId, audio: AudioParams) -> u8 {
         | CodecId::H265
         | CodecId::Av1
         | CodecId::Vp8
-        | CodecId::Vp9 => classic_id(codec) << 4 | rate << 2 | size | stereo,
+        | CodecId::Vp9
+        | CodecId::L16
+        | CodecId::Jpeg
+        | CodecId::Other(_) => classic_id(codec) << 4 | rate << 2 | size | stereo,
     }
 }
 

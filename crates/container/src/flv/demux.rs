@@ -1,9 +1,9 @@
 //! Tag bodies to tracks and frames.
 
 use super::packet::{Content, Packet, WireCodec};
-use super::source::Source;
 use super::{Error, Metadata, TagType, audio, metadata, video};
 use bytes::Bytes;
+use media::codec::source::{self, Source};
 use media::{CodecId, Frame, MediaKind, MediaTime, Track, TrackId, TrackParams};
 use std::collections::VecDeque;
 
@@ -159,7 +159,10 @@ impl Demuxer {
         match content {
             Content::Config(header) => {
                 let at = self.slot(kind, wire_track, codec)?;
-                self.slots[at].source.set_config(&header)?;
+                self.slots[at]
+                    .source
+                    .set_config(&header)
+                    .map_err(error_of(codec))?;
                 self.announce(at);
             }
             Content::Frame {
@@ -169,7 +172,11 @@ impl Demuxer {
                 stereo,
             } => {
                 let at = self.slot(kind, wire_track, codec)?;
-                if let Some(ready) = self.slots[at].source.frame(data, key, stereo)? {
+                if let Some(ready) = self.slots[at]
+                    .source
+                    .frame(data, key, stereo)
+                    .map_err(error_of(codec))?
+                {
                     let track = self.announce(at);
                     let Some(track) = track else {
                         return Err(Error::FrameBeforeConfig { codec: codec.name() });
@@ -181,6 +188,7 @@ impl Demuxer {
                         pts: MediaTime::from_millis(timestamp_ms.saturating_add(composition_ms.into())),
                         key: ready.key,
                         data: ready.data,
+                        wire: None,
                     }));
                 }
             }
@@ -244,6 +252,7 @@ impl Demuxer {
             codec: slot.source.codec(),
             config: slot.source.config().cloned(),
             params,
+            wire: None,
         };
         // Codecs without a record of their own are known by their frames only.
         let known = match &track.params {
@@ -270,3 +279,12 @@ impl Demuxer {
 
 /// Different things reported as unsupported in one stream; after that they are only counted.
 const MAX_REPORTS: usize = 16;
+
+/// The error of a codec in the words of this format.
+fn error_of(codec: CodecId) -> impl Fn(source::Error) -> Error {
+    let codec = codec.name();
+    move |error| match error {
+        source::Error::Codec(source) => Error::Codec { codec, source },
+        source::Error::BeforeConfig => Error::FrameBeforeConfig { codec },
+    }
+}

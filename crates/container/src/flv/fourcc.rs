@@ -2,7 +2,7 @@
 
 use media::CodecId;
 
-/// The FourCC of a codec in Enhanced RTMP; `None` for G.711, which has none.
+/// The FourCC of a codec in Enhanced RTMP; `None` for G.711, which has none, and for what is not carried.
 pub const fn fourcc_of(codec: CodecId) -> Option<[u8; 4]> {
     match codec {
         CodecId::H264 => Some(*b"avc1"),
@@ -13,7 +13,7 @@ pub const fn fourcc_of(codec: CodecId) -> Option<[u8; 4]> {
         CodecId::Aac => Some(*b"mp4a"),
         CodecId::Opus => Some(*b"Opus"),
         CodecId::Mp3 => Some(*b".mp3"),
-        CodecId::G711A | CodecId::G711U => None,
+        CodecId::G711A | CodecId::G711U | CodecId::L16 | CodecId::Jpeg | CodecId::Other(_) => None,
     }
 }
 
@@ -43,6 +43,8 @@ pub(super) const fn classic_id(codec: CodecId) -> u8 {
         CodecId::Aac => 10,
         CodecId::G711U => 8,
         CodecId::Mp3 => 2,
+        // Not carried (`body::carries`); 0 is uncompressed audio of an unknown byte order, and no video.
+        CodecId::L16 | CodecId::Jpeg | CodecId::Other(_) => 0,
     }
 }
 
@@ -74,6 +76,13 @@ pub(super) const fn audio_of_classic_id(id: u8) -> Option<CodecId> {
 pub(super) const fn is_enhanced(codec: CodecId) -> bool {
     match codec {
         CodecId::H265 | CodecId::Av1 | CodecId::Vp8 | CodecId::Vp9 | CodecId::Opus => true,
-        CodecId::H264 | CodecId::Aac | CodecId::G711A | CodecId::G711U | CodecId::Mp3 => false,
+        CodecId::H264
+        | CodecId::Aac
+        | CodecId::G711A
+        | CodecId::G711U
+        | CodecId::Mp3
+        | CodecId::L16
+        | CodecId::Jpeg
+        | CodecId::Other(_) => false,
     }
 }

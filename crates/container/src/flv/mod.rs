@@ -16,7 +16,6 @@ pub mod metadata;
 mod mux;
 mod packet;
 mod reader;
-mod source;
 mod tag;
 mod video;
 

@@ -605,6 +605,7 @@ fn times_beyond_32_bits_and_below_zero_are_written_modulo_and_clamped() {
         pts: MediaTime::from_millis(dts_ms + 80),
         key: true,
         data: Bytes::new(),
+        wire: None,
     };
     assert_eq!(body::timestamp(&frame(0x1_0000_0010)), 0x10);
     assert_eq!(body::timestamp(&frame(-80)), 0);

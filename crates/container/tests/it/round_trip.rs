@@ -30,6 +30,7 @@ fn track(codec: CodecId) -> Track {
         CodecId::Opus => (Some(opus::Head::new(2).build().to_vec()), audio(48_000, 2)),
         CodecId::G711A | CodecId::G711U => (None, audio(8_000, 1)),
         CodecId::Mp3 => (None, audio(44_100, 2)),
+        CodecId::L16 | CodecId::Jpeg | CodecId::Other(_) => unreachable!("not carried in FLV"),
     };
     let id = if codec.kind() == MediaKind::Video {
         VIDEO
@@ -41,6 +42,7 @@ fn track(codec: CodecId) -> Track {
         codec,
         config: config.map(Bytes::from),
         params,
+        wire: None,
     }
 }
 
@@ -66,6 +68,7 @@ fn payload(codec: CodecId, key: bool, noise: &[u8]) -> Vec<u8> {
         (CodecId::Opus, _) => [&[0xfc], noise].concat(),
         (CodecId::Mp3, _) => [&[0xff, 0xfb, 0x90, 0x64], noise].concat(),
         (CodecId::Aac | CodecId::G711A | CodecId::G711U, _) => [&[0x21], noise].concat(),
+        (CodecId::L16 | CodecId::Jpeg | CodecId::Other(_), _) => unreachable!("not carried in FLV"),
     }
 }
 
@@ -155,7 +158,14 @@ proptest! {
             let reorders = match codec {
                 CodecId::H264 | CodecId::H265 => true,
                 CodecId::Av1 | CodecId::Vp8 | CodecId::Vp9 => !enhanced,
-                CodecId::Aac | CodecId::Opus | CodecId::G711A | CodecId::G711U | CodecId::Mp3 => false,
+                CodecId::Aac
+                | CodecId::Opus
+                | CodecId::G711A
+                | CodecId::G711U
+                | CodecId::Mp3
+                | CodecId::L16
+                | CodecId::Jpeg
+                | CodecId::Other(_) => false,
             };
             now += i64::from(step);
             let frame = Frame {
@@ -163,7 +173,7 @@ proptest! {
                 dts: MediaTime::from_millis(now),
                 pts: MediaTime::from_millis(now + if reorders { i64::from(composition) } else { 0 }),
                 key,
-                data: payload(codec, key, &noise).into(),
+                data: payload(codec, key, &noise).into(), wire: None,
             };
             muxer.write(&frame, &mut packets);
             frames.push(frame);
@@ -198,6 +208,7 @@ fn packets_tell_where_a_viewer_may_start() {
         pts: MediaTime::from_millis(40),
         key,
         data: payload(CodecId::H264, key, &[1]).into(),
+        wire: None,
     };
     let starts = |tracks: &[Track]| {
         let (mut muxer, mut out) = (Muxer::new(Options::default()), Vec::new());
@@ -229,6 +240,7 @@ fn payloads_are_shared_and_heads_come_from_one_block() {
         pts: MediaTime::ZERO,
         key: true,
         data: data.clone(),
+        wire: None,
     };
     muxer.write(&frame, &mut out);
     muxer.write(&frame, &mut out);

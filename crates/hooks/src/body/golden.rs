@@ -205,7 +205,7 @@ fn track(body: &Value) -> TrackInfo {
     let all = [H264, H265, Av1, Vp8, Vp9, Aac, Opus, G711A, G711U, Mp3];
     let codec = all
         .into_iter()
-        .find(|codec| u64::from(codec_id(*codec)) == number(body, "codec_id"))
+        .find(|codec| i64::from(codec_id(*codec)) == number(body, "codec_id") as i64)
         .unwrap();
     assert_eq!(codec_name(codec), text(body, "codec_id_name"));
     let small = |name| u32::try_from(number(body, name)).unwrap();

@@ -119,7 +119,7 @@ impl<'a> Media<'a> {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct TrackObject {
     /// Number of the codec.
-    pub codec_id: u8,
+    pub codec_id: i8,
     /// ZLM's name of the codec.
     pub codec_id_name: &'static str,
     /// 0 video, 1 audio.

@@ -36,7 +36,7 @@ pub const fn origin_name(origin: OriginType) -> &'static str {
 }
 
 /// `codec_id`.
-pub const fn codec_id(codec: CodecId) -> u8 {
+pub const fn codec_id(codec: CodecId) -> i8 {
     match codec {
         CodecId::H264 => 0,
         CodecId::H265 => 1,
@@ -47,7 +47,10 @@ pub const fn codec_id(codec: CodecId) -> u8 {
         CodecId::Vp8 => 7,
         CodecId::Vp9 => 8,
         CodecId::Av1 => 9,
+        CodecId::L16 => 6,
+        CodecId::Jpeg => 10,
         CodecId::Mp3 => 14,
+        CodecId::Other(_) => -1,
     }
 }
 
@@ -64,6 +67,9 @@ pub const fn codec_name(codec: CodecId) -> &'static str {
         CodecId::Vp9 => "VP9",
         CodecId::Av1 => "AV1",
         CodecId::Mp3 => "MP3",
+        CodecId::L16 => "L16",
+        CodecId::Jpeg => "JPEG",
+        CodecId::Other(_) => "invalid",
     }
 }
 

@@ -94,6 +94,7 @@ pub fn video(config: Option<&'static str>) -> Track {
             height: 360,
             fps: 25.0,
         }),
+        wire: None,
     }
 }
 
@@ -107,6 +108,7 @@ pub fn audio(config: Option<&'static str>) -> Track {
             channels: 2,
             sample_bits: 16,
         }),
+        wire: None,
     }
 }
 
@@ -120,6 +122,7 @@ pub fn frame(text: &str, millis: i64) -> Frame {
         pts: dts,
         key: is_audio || text.starts_with('k'),
         data: Bytes::copy_from_slice(text.as_bytes()),
+        wire: None,
     }
 }
 

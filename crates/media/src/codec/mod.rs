@@ -10,6 +10,7 @@ pub mod h265;
 pub mod mp3;
 pub mod nal;
 pub mod opus;
+pub mod source;
 pub mod vp8;
 pub mod vp9;
 
@@ -47,14 +48,21 @@ pub enum CodecId {
     G711U,
     /// MPEG-1/2 audio layer III.
     Mp3,
+    /// Linear PCM, 16 bits, big-endian (RFC 3551, 4.5.11).
+    L16,
+    /// Motion JPEG (RFC 2435). Passed on from RTP to RTP, not unpacked.
+    Jpeg,
+    /// A codec that Tidegate does not understand. Passed on from RTP to RTP.
+    Other(MediaKind),
 }
 
 impl CodecId {
     /// Video or audio.
     pub const fn kind(self) -> MediaKind {
         match self {
-            Self::H264 | Self::H265 | Self::Av1 | Self::Vp8 | Self::Vp9 => MediaKind::Video,
-            Self::Aac | Self::Opus | Self::G711A | Self::G711U | Self::Mp3 => MediaKind::Audio,
+            Self::H264 | Self::H265 | Self::Av1 | Self::Vp8 | Self::Vp9 | Self::Jpeg => MediaKind::Video,
+            Self::Aac | Self::Opus | Self::G711A | Self::G711U | Self::Mp3 | Self::L16 => MediaKind::Audio,
+            Self::Other(kind) => kind,
         }
     }
 
@@ -63,7 +71,15 @@ impl CodecId {
     pub const fn needs_config(self) -> bool {
         match self {
             Self::H264 | Self::H265 | Self::Av1 | Self::Aac => true,
-            Self::Vp8 | Self::Vp9 | Self::Opus | Self::G711A | Self::G711U | Self::Mp3 => false,
+            Self::Vp8
+            | Self::Vp9
+            | Self::Opus
+            | Self::G711A
+            | Self::G711U
+            | Self::Mp3
+            | Self::L16
+            | Self::Jpeg
+            | Self::Other(_) => false,
         }
     }
 
@@ -80,6 +96,9 @@ impl CodecId {
             Self::G711A => "G.711 A-law",
             Self::G711U => "G.711 mu-law",
             Self::Mp3 => "MP3",
+            Self::L16 => "L16",
+            Self::Jpeg => "JPEG",
+            Self::Other(_) => "a codec that is not known here",
         }
     }
 }

@@ -18,6 +18,7 @@ fn video() -> Track {
             height: 360,
             fps: 25.0,
         }),
+        wire: None,
     }
 }
 
@@ -31,6 +32,7 @@ fn audio() -> Track {
             channels: 1,
             sample_bits: 16,
         }),
+        wire: None,
     }
 }
 
@@ -43,6 +45,7 @@ fn frame(track: u8, millis: i64, key: bool, len: usize) -> Frame {
         pts: dts + MediaTime::from_millis(80),
         key,
         data,
+        wire: None,
     }
 }
 

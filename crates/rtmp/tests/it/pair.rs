@@ -379,6 +379,7 @@ fn packets_of_the_muxer_are_pushed_to_the_servers_stream_with_wrapped_metadata()
         codec: media::CodecId::H264,
         config: Some(Bytes::from_static(b"avcC record")),
         params: media::TrackParams::Video(media::track::VideoParams::default()),
+        wire: None,
     };
     let mut muxer = Muxer::new(mux::Options::default());
     let mut packets = Vec::new();
@@ -393,6 +394,7 @@ fn packets_of_the_muxer_are_pushed_to_the_servers_stream_with_wrapped_metadata()
             pts: dts,
             key: true,
             data: data.clone(),
+            wire: None,
         };
         muxer.write(&frame, &mut packets);
     }

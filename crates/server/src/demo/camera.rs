@@ -100,12 +100,14 @@ impl Camera {
                 codec: CodecId::H264,
                 config: Some(picture.avcc()),
                 params: TrackParams::Video(video),
+                wire: None,
             },
             Track {
                 id: AUDIO,
                 codec: CodecId::Aac,
                 config: Some(silence.config),
                 params: TrackParams::Audio(audio),
+                wire: None,
             },
         ];
         let mut muxer = Muxer::new(Options {
@@ -134,6 +136,7 @@ impl Camera {
             pts: time,
             key: picture.key,
             data: picture.data,
+            wire: None,
         };
         self.muxer.write(&frame, out);
         loop {
@@ -148,6 +151,7 @@ impl Camera {
                     pts: at,
                     key: true,
                     data: self.sound.clone(),
+                    wire: None,
                 },
                 out,
             );

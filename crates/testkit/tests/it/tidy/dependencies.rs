@@ -13,6 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("media", &[]),
     ("container", &["media"]),
     ("rtmp", &["container", "media"]),
+    ("rtp", &["media"]),
+    ("rtsp", &["rtp", "media"]),
     ("hub", &["media"]),
     ("lifecycle", &["media"]),
     ("process", &[]),
@@ -26,6 +28,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "media",
             "container",
             "rtmp",
+            "rtp",
+            "rtsp",
             "hub",
             "lifecycle",
             "process",
@@ -39,7 +43,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Bytes and `now` in, decisions out.
-pub(super) const PURE: &[&str] = &["media", "container", "rtmp", "lifecycle", "testpicture"];
+pub(super) const PURE: &[&str] = &[
+    "media",
+    "container",
+    "rtmp",
+    "rtp",
+    "rtsp",
+    "lifecycle",
+    "testpicture",
+];
 
 /// Wakes tasks, but runs on none of its own.
 const WITHOUT_RUNTIME: &[&str] = &["hub"];

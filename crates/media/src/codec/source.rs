@@ -1,14 +1,25 @@
-//! One track while it is read: decoder configuration and parameters, from headers and from the frames themselves.
+//! One track while it is read: decoder configuration and parameters, from headers and from the frames themselves. What every
+//! container and payload format needs on its way in.
 
-use super::Error;
+use super::{CodecId, Error as CodecError, MediaKind, aac, av1, g711, h264, h265, mp3, nal, opus, vp8, vp9};
+use crate::TrackParams;
+use crate::track::{AudioParams, VideoParams};
 use bytes::Bytes;
-use media::codec::{aac, av1, g711, h264, h265, mp3, nal, opus, vp8, vp9};
-use media::track::{AudioParams, VideoParams};
-use media::{CodecId, TrackParams};
+
+/// Why a header or a frame was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Its bytes are not what the codec's standard allows.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A frame came before anything that says how to decode it.
+    #[error("a frame before any decoder configuration")]
+    BeforeConfig,
+}
 
 /// What is known about a track so far.
 #[derive(Debug)]
-pub(super) struct Source {
+pub struct Source {
     codec: CodecId,
     /// The last header as it came. A repeated one is ignored, also when the frames have brought a newer configuration since.
     header: Option<Bytes>,
@@ -33,13 +44,17 @@ enum State {
 }
 
 /// A frame in canonical form.
-pub(super) struct Ready {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The payload of a [`crate::Frame`].
     pub data: Bytes,
+    /// Decoding can start here.
     pub key: bool,
 }
 
 impl Source {
-    pub(super) fn new(codec: CodecId) -> Self {
+    /// A track of which nothing is known but its codec.
+    pub fn new(codec: CodecId) -> Self {
         Self {
             codec,
             header: None,
@@ -51,23 +66,35 @@ impl Source {
         }
     }
 
-    pub(super) fn codec(&self) -> CodecId {
+    /// Its codec.
+    pub fn codec(&self) -> CodecId {
         self.codec
     }
 
-    pub(super) fn config(&self) -> Option<&Bytes> {
+    /// The configuration record in canonical form, as [`crate::Track::config`] wants it.
+    pub fn config(&self) -> Option<&Bytes> {
         self.config.as_ref()
     }
 
-    pub(super) fn params(&self) -> TrackParams {
+    /// What is known of picture or sound.
+    pub fn params(&self) -> TrackParams {
         match self.codec.kind() {
-            media::MediaKind::Video => TrackParams::Video(self.video),
-            media::MediaKind::Audio => TrackParams::Audio(self.audio),
+            MediaKind::Video => TrackParams::Video(self.video),
+            MediaKind::Audio => TrackParams::Audio(self.audio),
         }
     }
 
-    /// Takes a sequence header.
-    pub(super) fn set_config(&mut self, header: &Bytes) -> Result<(), Error> {
+    /// Says what is known of the sound from elsewhere, such as an SDP. Headers and frames know better.
+    pub fn set_audio(&mut self, audio: AudioParams) {
+        self.audio = audio;
+    }
+
+    /// Takes a configuration record: `avcC`, `hvcC`, `av1C`, `vpcC`, AudioSpecificConfig or `OpusHead`.
+    ///
+    /// # Errors
+    ///
+    /// It is not one; what was known stays.
+    pub fn set_config(&mut self, header: &Bytes) -> Result<(), Error> {
         if self.header.as_ref() == Some(header) {
             return Ok(());
         }
@@ -75,7 +102,7 @@ impl Source {
         let header = Bytes::copy_from_slice(header);
         match self.codec {
             CodecId::H264 => {
-                let mut config = h264::Config::parse(&header).map_err(self.error())?;
+                let mut config = h264::Config::parse(&header)?;
                 self.length_size = std::mem::replace(&mut config.length_size, 4);
                 let record = if self.length_size == 4 {
                     header.clone()
@@ -85,7 +112,7 @@ impl Source {
                 (self.video, self.config, self.state) = (config.params(), Some(record), State::H264(config));
             }
             CodecId::H265 => {
-                let mut config = h265::Config::parse(&header).map_err(self.error())?;
+                let mut config = h265::Config::parse(&header)?;
                 self.length_size = std::mem::replace(&mut config.length_size, 4);
                 let record = if self.length_size == 4 {
                     header.clone()
@@ -95,29 +122,39 @@ impl Source {
                 (self.video, self.config, self.state) = (config.params(), Some(record), State::H265(config));
             }
             CodecId::Av1 => {
-                let config = av1::Config::parse(&header).map_err(self.error())?;
+                let config = av1::Config::parse(&header)?;
                 (self.video, self.config, self.state) =
                     (config.params(), Some(header.clone()), State::Av1(config));
             }
-            CodecId::Vp9 => self.config = Some(vp9::Config::parse(&header).map_err(self.error())?.build()),
+            CodecId::Vp9 => self.config = Some(vp9::Config::parse(&header)?.build()),
             CodecId::Aac => {
-                self.audio = aac::Config::parse(&header).map_err(self.error())?.params();
+                self.audio = aac::Config::parse(&header)?.params();
                 self.config = Some(header.clone());
             }
             CodecId::Opus => {
-                self.audio = opus::Head::parse(&header).map_err(self.error())?.params();
+                self.audio = opus::Head::parse(&header)?.params();
                 self.config = Some(header.clone());
             }
             // No configuration is defined for them; whatever it is, the frames tell more.
-            CodecId::Vp8 | CodecId::G711A | CodecId::G711U | CodecId::Mp3 => {}
+            CodecId::Vp8
+            | CodecId::G711A
+            | CodecId::G711U
+            | CodecId::Mp3
+            | CodecId::L16
+            | CodecId::Jpeg
+            | CodecId::Other(_) => {}
         }
         self.header = Some(header);
         Ok(())
     }
 
     /// Takes a coded frame: reads from it what the headers did not tell, and brings it into canonical form. `None` if nothing
-    /// is left of it.
-    pub(super) fn frame(&mut self, data: Bytes, flagged: bool, stereo: bool) -> Result<Option<Ready>, Error> {
+    /// is left of it. `flagged`: its sender calls it a key frame. `stereo`: its sender says that G.711 has two channels.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or came too early. It is to be left out.
+    pub fn frame(&mut self, data: Bytes, flagged: bool, stereo: bool) -> Result<Option<Ready>, Error> {
         if data.is_empty() {
             return Ok(None);
         }
@@ -149,10 +186,12 @@ impl Source {
                 Ready { data, key: true }
             }
             CodecId::G711A | CodecId::G711U => {
-                self.audio = AudioParams {
-                    channels: if stereo { 2 } else { 1 },
-                    ..g711::PARAMS
-                };
+                if self.audio.sample_rate == 0 {
+                    self.audio = AudioParams {
+                        channels: if stereo { 2 } else { 1 },
+                        ..g711::PARAMS
+                    };
+                }
                 Ready { data, key: true }
             }
             CodecId::Mp3 => {
@@ -160,18 +199,19 @@ impl Source {
                     Ok(header) => self.audio = header.params(),
                     // Some senders cut frames at odd places; once the track is known, players find the next sync word.
                     Err(_) if self.audio.sample_rate > 0 => {}
-                    Err(error) => return Err(self.error()(error)),
+                    Err(error) => return Err(error.into()),
                 }
                 Ready { data, key: true }
             }
+            // Every picture of Motion JPEG is whole; of what is not known, nothing else can be said.
+            CodecId::L16 | CodecId::Jpeg | CodecId::Other(_) => Ready { data, key: true },
         };
         Ok(Some(ready).filter(|ready| !ready.data.is_empty()))
     }
 
     fn h264(&mut self, data: Bytes, flagged: bool) -> Result<Ready, Error> {
-        let error = self.error();
-        let data = nal::with_four_byte_lengths(&data, self.length_size).map_err(error)?;
-        let contents = h264::Contents::of(&data).map_err(error)?;
+        let data = nal::with_four_byte_lengths(&data, self.length_size)?;
+        let contents = h264::Contents::of(&data)?;
         if contents.parameter_sets {
             let changed = match &mut self.state {
                 State::H264(config) => config.update(&data),
@@ -196,9 +236,8 @@ impl Source {
     }
 
     fn h265(&mut self, data: Bytes, flagged: bool) -> Result<Ready, Error> {
-        let error = self.error();
-        let data = nal::with_four_byte_lengths(&data, self.length_size).map_err(error)?;
-        let contents = h265::Contents::of(&data).map_err(error)?;
+        let data = nal::with_four_byte_lengths(&data, self.length_size)?;
+        let contents = h265::Contents::of(&data)?;
         if contents.parameter_sets {
             let changed = match &mut self.state {
                 State::H265(config) => config.update(&data),
@@ -223,12 +262,11 @@ impl Source {
     }
 
     fn av1(&mut self, data: &Bytes) -> Result<Ready, Error> {
-        let error = self.error();
-        let contents = av1::Contents::of(data).map_err(error)?;
+        let contents = av1::Contents::of(data)?;
         let changed = match (&mut self.state, &contents.sequence_header) {
             (State::Av1(config), _) => config.update(&contents),
             (State::Plain | State::H264(_) | State::H265(_), Some(obu)) => {
-                self.state = State::Av1(av1::Config::from_sequence_header(obu).map_err(error)?);
+                self.state = State::Av1(av1::Config::from_sequence_header(obu)?);
                 true
             }
             (State::Plain | State::H264(_) | State::H265(_), None) => false,
@@ -245,7 +283,7 @@ impl Source {
     }
 
     fn vp9(&mut self, data: Bytes) -> Result<Ready, Error> {
-        let header = vp9::Header::parse(&data).map_err(self.error())?;
+        let header = vp9::Header::parse(&data)?;
         if let vp9::Header::Key(key) = header {
             self.video = key.params();
             // A record of the sender's own stays; it knows the level.
@@ -262,17 +300,6 @@ impl Source {
 
     /// Refuses frames until enough is known to announce the track.
     fn known(&self, known: bool) -> Result<(), Error> {
-        if known {
-            Ok(())
-        } else {
-            Err(Error::FrameBeforeConfig {
-                codec: self.codec.name(),
-            })
-        }
-    }
-
-    fn error(&self) -> impl Fn(media::codec::Error) -> Error + Copy + use<> {
-        let codec = self.codec.name();
-        move |source| Error::Codec { codec, source }
+        if known { Ok(()) } else { Err(Error::BeforeConfig) }
     }
 }

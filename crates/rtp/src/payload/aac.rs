@@ -1,0 +1,1 @@
+//! AAC in the form of RFC 3640.

@@ -1,0 +1,1 @@
+//! AAC in LATM (RFC 6416), received only.

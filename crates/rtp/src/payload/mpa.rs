@@ -1,0 +1,1 @@
+//! MPEG audio (RFC 2250, section 3.5).

@@ -1,0 +1,1 @@
+//! Packets of one source in order.

@@ -1,0 +1,1 @@
+//! RTCP packets (RFC 3550, section 6).

@@ -1,0 +1,1 @@
+//! The client's end: playing (pull) and publishing (push).

@@ -1,0 +1,1 @@
+//! RTSP inside HTTP: two connections, one for each direction, the client's in base64.
