@@ -177,6 +177,11 @@ impl Stream {
         &self.key
     }
 
+    /// When it was opened; media time 0 is soon after, when its first frame came.
+    pub fn opened(&self) -> Instant {
+        self.opened
+    }
+
     /// Which of the streams of this name it is.
     pub fn incarnation(&self) -> u64 {
         self.incarnation

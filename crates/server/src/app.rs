@@ -1,12 +1,15 @@
 //! What all parts of the running server share.
 
-use crate::containers::Style;
+use crate::containers::{RtpStyle, Style};
 use crate::link::Link;
 use crate::meter::Meter;
 use crate::operator::Operator;
 use crate::rules;
 use crate::sessions::Sessions;
+use crate::session::rtsp::multicast::Groups;
+use crate::session::rtsp::tunnel::Tunnels;
 use crate::store::ConfigStore;
+use crate::udp::Pair;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response};
@@ -27,6 +30,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Shared state of the server. One per process.
 pub struct App {
@@ -58,7 +62,15 @@ pub struct App {
     pub counters: crate::metrics::Counters,
     /// Built-in pages; set by the demo.
     pub pages: OnceLock<crate::pages::Pages>,
+    /// RTSP inside HTTP.
+    pub tunnels: Arc<Tunnels>,
+    /// Streams sent to multicast groups.
+    pub groups: Groups,
+    /// Tasks that belong to no session; each ends with [`Self::stop`].
+    pub tasks: TaskTracker,
     router: OnceLock<Router>,
+    /// Makes the sources and first numbers of RTP streams.
+    rtp_seed: u64,
     /// `rtmp.chunk_size` as it was at the start: packets of a stream are cut once for all its players, so what a session
     /// announces must be what the muxers of all running streams write.
     chunk_size: u32,
@@ -73,6 +85,10 @@ pub struct Ports {
     pub rtmp: u16,
     /// RTMPS.
     pub rtmps: u16,
+    /// RTSP.
+    pub rtsp: u16,
+    /// RTSPS.
+    pub rtsps: u16,
     /// HTTP.
     pub http: u16,
     /// HTTPS.
@@ -99,7 +115,11 @@ impl App {
             started: (Instant::now(), SystemTime::now()),
             counters: crate::metrics::Counters::default(),
             pages: OnceLock::new(),
+            tunnels: Arc::default(),
+            groups: Groups::default(),
+            tasks: TaskTracker::new(),
             router: OnceLock::new(),
+            rtp_seed: rand::random(),
             chunk_size,
             turn: AtomicUsize::new(0),
         }
@@ -116,6 +136,41 @@ impl App {
             enhanced: self.config().rtmp.enhanced,
             chunk_size: self.chunk_size,
         }
+    }
+
+    /// How RTP is written.
+    pub fn rtp_style(&self) -> RtpStyle {
+        let config = self.config();
+        RtpStyle {
+            video_mtu: config.rtp.video_mtu as usize,
+            audio_mtu: config.rtp.audio_mtu as usize,
+            stap_a: config.rtp.stap_a,
+            direct: config.rtsp.direct_proxy,
+        }
+    }
+
+    /// What the sources of a stream's RTP packets are made of.
+    pub fn rtp_seed(&self, incarnation: u64) -> u64 {
+        self.rtp_seed ^ incarnation.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// How RTP is received. `ordered`: over TCP, where nothing comes late.
+    pub fn receive_options(&self, ordered: bool) -> rtp::demux::Options {
+        rtp::demux::Options {
+            direct: self.config().rtsp.direct_proxy,
+            limits: if ordered {
+                rtp::reorder::Limits::in_order()
+            } else {
+                rtp::reorder::Limits::default()
+            },
+            ssrc: rand::random(),
+        }
+    }
+
+    /// A pair of UDP ports of `rtp_proxy.port_range` on one of our addresses.
+    pub fn udp_pair(&self, ip: IpAddr) -> std::io::Result<Pair> {
+        let config = self.config();
+        Pair::open(ip, &config.rtp_proxy.port_range.range(), config.rtp_proxy.udp_buffer as usize)
     }
 
     /// Everything that is served over HTTP but live streams.

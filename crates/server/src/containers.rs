@@ -1,8 +1,11 @@
 //! The containers that viewers read, by the numbers the hub knows them by.
 
+use crate::app::App;
 use container::flv;
-use hub::MuxId;
+use hub::{MuxId, Stream};
 use media::Mux;
+use rtp::rtcp::NtpTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// FLV over HTTP.
 pub const FLV: MuxId = MuxId(0);
@@ -10,6 +13,8 @@ pub const FLV: MuxId = MuxId(0);
 pub const WS_FLV: MuxId = MuxId(1);
 /// RTMP messages in chunks.
 pub const RTMP: MuxId = MuxId(2);
+/// RTP and RTCP packets, framed for an RTSP connection.
+pub const RTSP: MuxId = MuxId(3);
 
 /// How RTMP and FLV are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,4 +44,36 @@ fn flv_muxer(style: Style, server: String) -> flv::Muxer {
         enhanced: style.enhanced,
         server,
     })
+}
+
+/// How RTP is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpStyle {
+    /// `rtp.videoMtuSize`, bytes.
+    pub video_mtu: usize,
+    /// `rtp.audioMtuSize`, bytes.
+    pub audio_mtu: usize,
+    /// `rtp.h264_stap_a`.
+    pub stap_a: bool,
+    /// `rtsp.directProxy`.
+    pub direct: bool,
+}
+
+/// The muxer of [`RTSP`] for a stream.
+pub fn rtsp(app: &App, stream: &Stream, style: RtpStyle) -> Box<dyn Mux> {
+    // The wall clock when the stream was opened, so that reports say the time within the moment of its first frame.
+    let opened = SystemTime::now()
+        .checked_sub(stream.opened().elapsed())
+        .unwrap_or(UNIX_EPOCH);
+    let micros = opened
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0));
+    Box::new(rtp::mux::Muxer::new(rtp::mux::Options {
+        video_mtu: style.video_mtu,
+        audio_mtu: style.audio_mtu,
+        stap_a: style.stap_a,
+        direct: style.direct,
+        seed: app.rtp_seed(stream.incarnation()),
+        epoch: NtpTime::from_unix_micros(micros),
+    }))
 }

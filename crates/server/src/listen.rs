@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::metrics::Counters;
-use crate::session::{Accepted, descriptor, http, rtmp};
+use crate::session::{Accepted, descriptor, http, rtmp, rtsp};
 use anyhow::{Context, bail};
 use api::SessionKind;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -32,6 +32,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 pub enum Service {
     /// RTMP.
     Rtmp,
+    /// RTSP.
+    Rtsp,
     /// HTTP and WebSocket.
     Http,
 }
@@ -131,6 +133,7 @@ fn accept(app: &Arc<App>, port: &Port, socket: TcpStream, peer: SocketAddr, sess
     let Ok(local) = socket.local_addr() else { return };
     let kind = match port.service {
         Service::Rtmp => SessionKind::Rtmp,
+        Service::Rtsp => SessionKind::Rtsp,
         Service::Http => SessionKind::Http,
     };
     let registration = app
@@ -147,6 +150,7 @@ fn accept(app: &Arc<App>, port: &Port, socket: TcpStream, peer: SocketAddr, sess
             };
             match service {
                 Service::Rtmp => sessions.spawn(rtmp::serve(app, accepted)),
+                Service::Rtsp => sessions.spawn(rtsp::serve(app, accepted)),
                 Service::Http => sessions.spawn(http::serve(app, accepted)),
             };
         }
@@ -161,6 +165,7 @@ fn accept(app: &Arc<App>, port: &Port, socket: TcpStream, peer: SocketAddr, sess
                         };
                         match service {
                             Service::Rtmp => Box::pin(rtmp::serve(app, accepted)).await,
+                            Service::Rtsp => Box::pin(rtsp::serve(app, accepted)).await,
                             Service::Http => Box::pin(http::serve(app, accepted)).await,
                         }
                     }

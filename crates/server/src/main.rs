@@ -27,6 +27,7 @@ mod session;
 mod sessions;
 mod store;
 mod tls;
+mod udp;
 mod web;
 
 use clap::Parser;

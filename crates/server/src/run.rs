@@ -121,6 +121,20 @@ fn open_ports(app: &App, free: bool) -> anyhow::Result<Vec<Port>> {
             &mut open.rtmps,
         ),
         (
+            Service::Rtsp,
+            config.rtsp.port,
+            "rtsp.port",
+            false,
+            &mut open.rtsp,
+        ),
+        (
+            Service::Rtsp,
+            config.rtsp.ssl_port,
+            "rtsp.sslport",
+            true,
+            &mut open.rtsps,
+        ),
+        (
             Service::Http,
             config.http.port,
             "http.port",
@@ -154,7 +168,7 @@ fn open_ports(app: &App, free: bool) -> anyhow::Result<Vec<Port>> {
         });
     }
     if ports.is_empty() {
-        bail!("no port is open: set at least one of rtmp.port, http.port, rtmp.sslport, http.sslport");
+        bail!("no port is open: set at least one of rtmp.port, rtsp.port, http.port and their sslport");
     }
     // The first to write it, and the only one.
     let _ = app.ports.set(open);
@@ -320,6 +334,8 @@ struct Ready<'a> {
     pid: u32,
     rtmp: u16,
     rtmps: u16,
+    rtsp: u16,
+    rtsps: u16,
     http: u16,
     https: u16,
     api_secret: &'a str,
@@ -333,6 +349,8 @@ pub fn write_ready_file(path: &Path, app: &App) -> anyhow::Result<()> {
         pid: std::process::id(),
         rtmp: ports.rtmp,
         rtmps: ports.rtmps,
+        rtsp: ports.rtsp,
+        rtsps: ports.rtsps,
         http: ports.http,
         https: ports.https,
         api_secret: config.api.secret.expose(),
@@ -367,6 +385,8 @@ fn greet(app: &App) {
     info!(
         rtmp = shown(ports.rtmp),
         rtmps = shown(ports.rtmps),
+        rtsp = shown(ports.rtsp),
+        rtsps = shown(ports.rtsps),
         http = shown(ports.http),
         https = shown(ports.https),
         "Tidegate {} is listening",

@@ -24,6 +24,8 @@ struct Entry {
     kind: SessionKind,
     stop: CancellationToken,
     playing: Option<(StreamKey, Schema)>,
+    /// The URL that a publisher used.
+    url: Option<String>,
 }
 
 /// A registered connection; dropping it takes it out of the registry.
@@ -60,6 +62,7 @@ impl Sessions {
             kind,
             stop: stop.clone(),
             playing: None,
+            url: None,
         };
         self.entries.lock().insert(id, entry);
         Registration {
@@ -106,6 +109,11 @@ impl Sessions {
         self.entries.lock().get(&id).map(|entry| entry.sock.clone())
     }
 
+    /// The URL that a publisher used, if its protocol tells one.
+    pub fn url(&self, id: SessionId) -> Option<String> {
+        self.entries.lock().get(&id).and_then(|entry| entry.url.clone())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.lock().len()
@@ -129,6 +137,27 @@ impl Registration {
         if let Some(entry) = self.sessions.entries.lock().get_mut(&self.id) {
             entry.playing = Some((key.clone(), schema));
         }
+    }
+}
+
+impl Registration {
+    /// Says which URL a publisher used.
+    pub fn comes_from(&self, url: String) {
+        if let Some(entry) = self.sessions.entries.lock().get_mut(&self.id) {
+            entry.url = Some(url);
+        }
+    }
+
+    /// Gives the connection a new number, for its next request: to the control plane a session asks for one thing in its life.
+    /// Its name for operators stays.
+    pub fn renew(&mut self) {
+        let id = SessionId(self.sessions.last.fetch_add(1, Ordering::Relaxed) + 1);
+        let mut entries = self.sessions.entries.lock();
+        if let Some(mut entry) = entries.remove(&self.id) {
+            (entry.playing, entry.url) = (None, None);
+            entries.insert(id, entry);
+        }
+        self.id = id;
     }
 }
 

@@ -62,6 +62,17 @@ pub async fn of_file(file: &Path, kind: Kind) -> Result<Vec<Frame>> {
     parse(&output.stdout_text()).with_context(|| format!("frames of {}", file.display()))
 }
 
+/// As [`of_file`], with a bitstream filter before the hash: for protocols that repeat parameter sets in the stream.
+pub async fn of_filtered_file(file: &Path, kind: Kind, filter: &str) -> Result<Vec<Frame>> {
+    let [map, which, codec, copy, format, name, output] = arguments(kind);
+    let tool = Tool::ffmpeg_new()?
+        .args(["-v", "error", "-copyts", "-i"])
+        .arg(file)
+        .args([map, which, codec, copy, "-bsf", filter, format, name, output]);
+    let output = tool.run(Duration::from_secs(60)).await?;
+    parse(&output.stdout_text()).with_context(|| format!("frames of {}", file.display()))
+}
+
 /// Reads what ffmpeg's `framemd5` muxer has written.
 pub fn parse(text: &str) -> Result<Vec<Frame>> {
     let mut time_base = None;
@@ -143,6 +154,20 @@ pub fn assert_run(published: &[Frame], played: &[Frame], at_least: usize, tolera
         );
     }
     start
+}
+
+/// As [`assert_run`], for protocols that carry presentation times only: decoding times are the reader's guess.
+#[track_caller]
+pub fn assert_shown(published: &[Frame], played: &[Frame], at_least: usize, tolerance: Duration) -> usize {
+    let shown = |frames: &[Frame]| -> Vec<Frame> {
+        let shown = |frame: &Frame| Frame {
+            dts_us: frame.dts_us + frame.pts_offset_us,
+            pts_offset_us: 0,
+            ..frame.clone()
+        };
+        frames.iter().map(shown).collect()
+    };
+    assert_run(&shown(published), &shown(played), at_least, tolerance)
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ impl TestServer {
         &self.config_file
     }
 
-    /// The port of a listener (`rtmp`, `rtmps`, `http`, `https`). Panics when the server has not opened it.
+    /// The port of a listener (`rtmp`, `rtmps`, `rtsp`, `rtsps`, `http`, `https`). Panics when the server has not opened it.
     #[track_caller]
     pub fn port(&self, listener: &str) -> u16 {
         let port = self.ready[listener]
@@ -216,6 +216,18 @@ impl TestServer {
     #[track_caller]
     pub fn url_rtmps(&self, stream: &str) -> String {
         format!("rtmps://localhost:{}/{stream}", self.port("rtmps"))
+    }
+
+    /// `rtsp://127.0.0.1:PORT/live/cam1` for `live/cam1`; a query may follow.
+    #[track_caller]
+    pub fn url_rtsp(&self, stream: &str) -> String {
+        format!("rtsp://127.0.0.1:{}/{stream}", self.port("rtsp"))
+    }
+
+    /// `rtsps://localhost:PORT/live/cam1`.
+    #[track_caller]
+    pub fn url_rtsps(&self, stream: &str) -> String {
+        format!("rtsps://localhost:{}/{stream}", self.port("rtsps"))
     }
 
     /// `http://127.0.0.1:PORT/live/cam1.live.flv`; a query in `stream` (`live/cam1?token=x`) stays at the end.

@@ -374,6 +374,11 @@ impl Control {
                         let _ = stream.attach_eager(mux, || crate::containers::muxer(mux, style));
                     }
                 }
+                if schemas.contains(&media::Schema::Rtsp) && !options.on_demand(media::Schema::Rtsp) {
+                    let style = self.app.rtp_style();
+                    let muxer = || crate::containers::rtsp(&self.app, &stream, style);
+                    let _ = stream.attach_eager(crate::containers::RTSP, muxer);
+                }
             }
             // The engine keeps below the hub's bound and opens a name once, so this does not happen; if it does, the grant
             // that follows finds no stream and the publisher is refused.
@@ -402,9 +407,10 @@ impl Control {
                     format!("?{params}")
                 };
                 let sock: Option<SockInfo> = self.app.sessions.sock(session);
+                let url = self.app.sessions.url(session);
                 OriginInfo {
                     kind,
-                    url: format!("rtmp://{key}{query}"),
+                    url: url.unwrap_or_else(|| format!("rtmp://{key}{query}")),
                     sock,
                 }
             }

@@ -3,7 +3,7 @@
 use super::Attempt;
 use crate::deadline::at;
 use crate::dial::{Dialed, dial};
-use crate::session::ingest::Ingest;
+use crate::session::ingest::flv::Ingest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;

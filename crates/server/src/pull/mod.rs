@@ -6,7 +6,7 @@ mod rtmp;
 use crate::app::App;
 use crate::control::SockSlot;
 use crate::link::Granted;
-use crate::session::ingest::Ingest;
+use crate::session::ingest::flv::Ingest;
 use hub::PublishError;
 use lifecycle::op::PullSpec;
 use lifecycle::{Event, JobId};

@@ -4,7 +4,7 @@ use super::Attempt;
 use crate::deadline::at;
 use crate::dial::{Dialed, dial};
 use crate::egress::{WRITE_TIMEOUT, write_all};
-use crate::session::ingest::Ingest;
+use crate::session::ingest::flv::Ingest;
 use crate::session::{MEDIA_BLOCK, make_room};
 use bytes::BytesMut;
 use rtmp::client::{ClientSession, Config, Event, Role};

@@ -3,6 +3,7 @@
 pub mod http;
 pub mod ingest;
 pub mod rtmp;
+pub mod rtsp;
 
 use bytes::BytesMut;
 use std::os::fd::RawFd;

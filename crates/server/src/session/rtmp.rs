@@ -1,6 +1,6 @@
 //! The driver of one RTMP connection: a publisher or a player.
 
-use super::ingest::Ingest;
+use super::ingest::flv::Ingest;
 use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, linger, make_room};
 use crate::app::App;
 use crate::containers::{self, RTMP};

@@ -1,0 +1,367 @@
+//! From the packets of a session to tracks and frames: order, time, payload formats and decoder configurations put together.
+
+use crate::clock::Align;
+use crate::format::Format;
+use crate::order::Order;
+use crate::packet;
+use crate::payload::{self, Input, Unit, Unpacker};
+use crate::reorder::Limits;
+use crate::rtcp::{self, Rtcp};
+use crate::sdp::Media;
+use crate::source::Source as Arrivals;
+use bytes::Bytes;
+use media::codec::source::{self, Ready, Source};
+use media::frame::Wire;
+use media::{CodecId, Frame, MediaKind, MediaTime, Track, TrackId};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How a session is received.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Frames keep the packets that carried them, for players of the same protocol (`rtsp.directProxy`).
+    pub direct: bool,
+    /// How long late packets are waited for.
+    pub limits: Limits,
+    /// Our source in the reports of the first track; that of the next track is the next number.
+    pub ssrc: u32,
+}
+
+/// What came of the packets.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A track appeared, or what is known about it changed. Comes before the first frame that needs it.
+    Track(Track),
+    /// A frame of a track that was announced.
+    Frame(Frame),
+    /// Something was left out.
+    Bad(Error),
+    /// A media section that is not carried, and why. Once for each.
+    Unsupported(String),
+}
+
+/// What is wrong with a packet or with what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not RTP.
+    #[error(transparent)]
+    Packet(#[from] packet::Error),
+    /// Not RTCP.
+    #[error(transparent)]
+    Control(#[from] rtcp::Error),
+    /// The payload format.
+    #[error("{codec}: {source}")]
+    Payload {
+        /// Name of the codec.
+        codec: &'static str,
+        /// What is wrong.
+        source: payload::Error,
+    },
+    /// The codec's bit stream.
+    #[error("{codec}: {source}")]
+    Codec {
+        /// Name of the codec.
+        codec: &'static str,
+        /// What is wrong.
+        source: source::Error,
+    },
+    /// A packet of a media section that is not carried.
+    #[error("a packet of media section {0}, which is not carried")]
+    Section(usize),
+}
+
+/// Most packets that are kept for a frame which is not complete yet. A frame of 16 MiB has 12,000 of them at 1,400 bytes.
+const MAX_WIRE: usize = 16 * 1024;
+
+/// Most events of one call, so that a flood is taken in portions.
+const MAX_EVENTS: usize = 1024;
+
+/// Reads all tracks of one session.
+pub struct Demuxer {
+    options: Options,
+    /// By media section; `None` for those that are not carried.
+    lanes: Vec<Option<Lane>>,
+    align: Align,
+    events: VecDeque<Event>,
+    units: Vec<Unit>,
+}
+
+struct Lane {
+    id: TrackId,
+    kind: MediaKind,
+    clock_rate: u32,
+    arrivals: Arrivals,
+    unpacker: Unpacker,
+    codec: Source,
+    order: Option<Order>,
+    /// The description that frames' packets are to be read by, if they are kept.
+    wire: Option<Arc<str>>,
+    /// Packets whose frame is not complete.
+    packets: Vec<Bytes>,
+    announced: Option<Track>,
+}
+
+impl Demuxer {
+    /// A demuxer for these media sections, in the order that packets name them by.
+    pub fn new(media: &[Media], options: Options) -> Self {
+        let mut events = VecDeque::new();
+        let mut lanes: Vec<Option<Lane>> = Vec::new();
+        let mut rates = Vec::new();
+        for section in media {
+            let id = rates.len() as u8;
+            let lane = Lane::new(TrackId(id), section, options);
+            match &lane {
+                Ok(lane) => rates.push((lane.clock_rate, lane.kind)),
+                Err(why) => events.push_back(Event::Unsupported(why.clone())),
+            }
+            lanes.push(lane.ok());
+        }
+        let mut demuxer = Self {
+            options,
+            lanes,
+            align: Align::new(&rates),
+            events,
+            units: Vec::new(),
+        };
+        for lane in demuxer.lanes.iter_mut().flatten() {
+            demuxer.events.extend(lane.announce().map(Event::Track));
+        }
+        demuxer
+    }
+
+    /// The kinds of the tracks that are carried.
+    pub fn kinds(&self) -> impl Iterator<Item = MediaKind> {
+        self.lanes.iter().flatten().map(|lane| lane.kind)
+    }
+
+    /// Takes an RTP packet of a media section.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or not expected. It is left out.
+    pub fn rtp(&mut self, now: Instant, section: usize, bytes: Bytes) -> Result<(), Error> {
+        let lane = self.lane(section)?;
+        lane.arrivals.push(now, bytes)?;
+        Ok(())
+    }
+
+    /// Takes an RTCP packet of a media section. Returns whether the sender says goodbye.
+    ///
+    /// # Errors
+    ///
+    /// It is none. What could be read counts.
+    pub fn rtcp(&mut self, now: Instant, section: usize, bytes: &[u8]) -> Result<bool, Error> {
+        let mut bye = false;
+        let id = usize::from(self.lane(section)?.id.0);
+        for report in rtcp::parse(bytes)? {
+            match report {
+                Rtcp::SenderReport(report) => {
+                    self.align.report(now, id, report.ntp, report.rtp);
+                    self.lane(section)?.arrivals.sender_report(now, &report);
+                }
+                Rtcp::Bye { .. } => bye = true,
+                Rtcp::ReceiverReport { .. } | Rtcp::Description { .. } | Rtcp::Other { .. } => {}
+            }
+        }
+        Ok(bye)
+    }
+
+    /// Says which RTP time of a media section is the beginning, the same moment for all (RTP-Info).
+    pub fn anchor(&mut self, section: usize, timestamp: u32) {
+        if let Some(Some(lane)) = self.lanes.get(section) {
+            self.align.anchor(usize::from(lane.id.0), timestamp);
+        }
+    }
+
+    /// What is complete; `None` means drained.
+    pub fn poll(&mut self, now: Instant) -> Option<Event> {
+        if self.events.is_empty() {
+            for lane in self.lanes.iter_mut().flatten() {
+                while self.events.len() < MAX_EVENTS
+                    && let Some(received) = lane.arrivals.pop(now)
+                {
+                    let (packet, gap) = (received.packet, received.gap);
+                    let ticks = self.align.ticks(usize::from(lane.id.0), packet.header().timestamp);
+                    if lane.wire.is_some() {
+                        lane.keep(packet.bytes().clone());
+                    }
+                    let input = Input {
+                        payload: packet.payload(),
+                        marker: packet.header().marker,
+                        timestamp: ticks,
+                        gap,
+                    };
+                    if let Err(source) = lane.unpacker.push(input, &mut self.units) {
+                        let codec = lane.codec.codec().name();
+                        self.events.push_back(Event::Bad(Error::Payload { codec, source }));
+                    }
+                    for unit in self.units.drain(..) {
+                        let wire = lane.wire_of(unit.timestamp == ticks);
+                        let pts = self.align.media_time(now, usize::from(lane.id.0), unit.timestamp);
+                        lane.unit(unit, pts, wire, &mut self.events);
+                    }
+                }
+            }
+        }
+        self.events.pop_front()
+    }
+
+    /// When [`Self::poll`] may have something although nothing came: a late packet is given up.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.lanes
+            .iter()
+            .flatten()
+            .filter_map(|lane| lane.arrivals.deadline())
+            .min()
+    }
+
+    /// A receiver report for each track that was heard: media section and packet.
+    pub fn reports(&mut self, now: Instant) -> Vec<(usize, Bytes)> {
+        let ours = self.options.ssrc;
+        let report = |(section, lane): (usize, &mut Option<Lane>)| {
+            let lane = lane.as_mut()?;
+            let block = lane.arrivals.receiver_block(now)?;
+            let ssrc = ours.wrapping_add(u32::from(lane.id.0));
+            Some((section, rtcp::receiver_report(ssrc, &[block], CNAME)))
+        };
+        self.lanes.iter_mut().enumerate().filter_map(report).collect()
+    }
+
+    /// Packets lost since the beginning, in per cent of those expected, for each track.
+    pub fn losses(&self) -> impl Iterator<Item = (TrackId, f32)> {
+        self.lanes.iter().flatten().map(|lane| {
+            let stats = lane.arrivals.stats();
+            let expected = stats.received + stats.lost;
+            let percent = if expected == 0 {
+                0.0
+            } else {
+                stats.lost as f32 * 100.0 / expected as f32
+            };
+            (lane.id, percent)
+        })
+    }
+
+    fn lane(&mut self, section: usize) -> Result<&mut Lane, Error> {
+        let lane = self.lanes.get_mut(section).and_then(Option::as_mut);
+        lane.ok_or(Error::Section(section))
+    }
+}
+
+/// See [`crate::mux`].
+const CNAME: &str = "tidegate";
+
+impl Lane {
+    fn new(id: TrackId, section: &Media, options: Options) -> Result<Self, String> {
+        let format = Format::of(section).ok_or_else(|| format!("a media section of {}", section.protocol))?;
+        let unpacker = Unpacker::new(&format).map_err(|why| why.to_string())?;
+        let mut codec = Source::new(format.codec);
+        let (config, params) = format.initial();
+        if let media::TrackParams::Audio(audio) = params {
+            codec.set_audio(audio);
+        }
+        if let Some(config) = config {
+            // A broken one is left out; the frames will bring a better one, or the track never gets ready.
+            let _ = codec.set_config(&config);
+        }
+        let passed_only = crate::mux::is_passed_only(format.codec);
+        let wire = (options.direct || passed_only).then(|| Arc::from(section.section()));
+        let mut arrivals = Arrivals::new(format.clock_rate, options.limits);
+        arrivals.accept(&[format.payload_type]);
+        let orders = matches!(format.codec, CodecId::H264 | CodecId::H265);
+        Ok(Self {
+            id,
+            kind: format.codec.kind(),
+            clock_rate: format.clock_rate,
+            arrivals,
+            unpacker,
+            codec,
+            order: orders.then(|| Order::new(format.clock_rate)),
+            wire,
+            packets: Vec::new(),
+            announced: None,
+        })
+    }
+
+    fn keep(&mut self, packet: Bytes) {
+        if self.packets.len() >= MAX_WIRE {
+            self.packets.clear();
+        }
+        self.packets.push(packet);
+    }
+
+    /// The packets of a frame that is complete. `whole`: the last packet belongs to it; otherwise it begins the next one.
+    fn wire_of(&mut self, whole: bool) -> Option<Wire> {
+        self.wire.as_ref()?;
+        let rest = if whole { None } else { self.packets.pop() };
+        let wire = self.packets.drain(..).collect();
+        self.packets.extend(rest);
+        Some(wire)
+    }
+
+    fn unit(&mut self, unit: Unit, pts: MediaTime, wire: Option<Wire>, events: &mut VecDeque<Event>) {
+        let bad = |source| {
+            Event::Bad(Error::Codec {
+                codec: self.codec.codec().name(),
+                source,
+            })
+        };
+        if let Some(config) = self.unpacker.take_config()
+            && let Err(error) = self.codec.set_config(&config)
+        {
+            events.push_back(bad(error));
+        }
+        let ready = if crate::mux::is_passed_only(self.codec.codec()) {
+            // Every picture of Motion JPEG is whole; of what is not known, nothing else can be said.
+            Ready {
+                data: Bytes::new(),
+                key: true,
+            }
+        } else {
+            match self.codec.frame(unit.data, false, false) {
+                Ok(Some(ready)) => ready,
+                Ok(None) => return,
+                Err(error) => return events.push_back(bad(error)),
+            }
+        };
+        if let Some(track) = self.announce() {
+            if let Some(order) = &mut self.order {
+                order.set_depth(self.codec.reorder());
+            }
+            events.push_back(Event::Track(track));
+        }
+        let dts = match &mut self.order {
+            None => pts,
+            Some(order) => {
+                let ahead = unit.timestamp - order.push(unit.timestamp);
+                pts - MediaTime::from_ticks(ahead, self.clock_rate)
+            }
+        };
+        if self.announced.is_some() {
+            events.push_back(Event::Frame(Frame {
+                track: self.id,
+                dts,
+                pts,
+                key: ready.key,
+                data: ready.data,
+                wire,
+            }));
+        }
+    }
+
+    /// The track, if it is ready and differs from what was announced.
+    fn announce(&mut self) -> Option<Track> {
+        let track = Track {
+            id: self.id,
+            codec: self.codec.codec(),
+            config: self.codec.config().cloned(),
+            params: self.codec.params(),
+            wire: self.wire.clone(),
+        };
+        if !track.ready() || self.announced.as_ref() == Some(&track) {
+            return None;
+        }
+        self.announced = Some(track.clone());
+        Some(track)
+    }
+}

@@ -1,0 +1,416 @@
+//! From frames to the packets that RTSP players get: RTP and RTCP, each framed for an interleaved channel.
+//!
+//! All packets of one frame stand in one piece of memory, made once for all players. A player over TCP gets it in one write;
+//! for one over UDP [`frames`] walks along the frames `$`, channel, length, packet (RFC 2326, section 10.12). Track `n` of the
+//! description has channel `2n` for RTP and `2n + 1` for RTCP.
+//!
+//! Sender reports stand before each frame that a player may start at, so every player can relate the tracks from its first
+//! packet on, and every few seconds in between.
+
+use crate::format::Format;
+use crate::packet::{HEADER_LEN, Header};
+use crate::payload::{Packer, Sink};
+use crate::rtcp::{self, NtpTime};
+use crate::sdp;
+use bytes::{BufMut, Bytes, BytesMut};
+use media::{CodecId, Frame, MediaKind, MediaTime, Mux, Packet, Track, TrackId};
+use smallvec::smallvec;
+use std::sync::Arc;
+
+/// How packets are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Longest packet of a video track, bytes of RTP (`rtp.videoMtuSize`).
+    pub video_mtu: usize,
+    /// Longest packet of an audio track, bytes of RTP (`rtp.audioMtuSize`).
+    pub audio_mtu: usize,
+    /// Parameter sets of H.264 in one packet (`rtp.h264_stap_a`).
+    pub stap_a: bool,
+    /// Pass the publisher's own packets on where there are any (`rtsp.directProxy`).
+    pub direct: bool,
+    /// Makes sources and first numbers, which are to be unpredictable (RFC 3550, section 5.1). The same for one stream.
+    pub seed: u64,
+    /// The wall clock at the stream's media time 0.
+    pub epoch: NtpTime,
+}
+
+/// The bytes before a packet in an interleaved channel.
+pub const FRAME_HEAD: usize = 4;
+
+/// Longest time between two sender reports. Players find each other by the first one already.
+const REPORT_INTERVAL: MediaTime = MediaTime::from_millis(5_000);
+
+/// For audio only, where every frame is a start.
+const AUDIO_REPORT_INTERVAL: MediaTime = MediaTime::from_millis(1_000);
+
+/// What `c=` and the name in reports are made of is of no use to players; a name of our own is asked for (RFC 3550, 6.5.1).
+const CNAME: &str = "tidegate";
+
+/// The frames in a piece of memory: channel and packet.
+pub fn frames(mut piece: Bytes) -> impl Iterator<Item = (u8, Bytes)> {
+    std::iter::from_fn(move || {
+        let &[_, channel, high, low] = piece.first_chunk::<FRAME_HEAD>()?;
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        let end = FRAME_HEAD + len;
+        (end <= piece.len()).then(|| {
+            let frame = piece.split_to(end);
+            (channel, frame.slice(FRAME_HEAD..))
+        })
+    })
+}
+
+/// The source of the packets of the track at `index` of the description.
+pub fn ssrc(seed: u64, index: usize) -> u32 {
+    // 0 is what unset fields look like.
+    (mix(seed, index as u64) as u32).max(1)
+}
+
+/// The media sections for the tracks, in the order of their channels.
+pub fn describe(tracks: &[Track], direct: bool) -> Vec<sdp::Media> {
+    let section = |(index, track): (usize, &Track)| {
+        let passed = track
+            .wire
+            .as_ref()
+            .filter(|_| direct || is_passed_only(track.codec))
+            .and_then(|section| sdp::Media::parse_section(section).ok());
+        let kind = match track.kind() {
+            MediaKind::Video => sdp::Kind::Video,
+            MediaKind::Audio => sdp::Kind::Audio,
+        };
+        passed.or_else(|| {
+            let format = Format::for_track(track, dynamic_type(index))?;
+            Some(format.media(kind, &format!("trackID={index}"), None))
+        })
+    };
+    tracks.iter().enumerate().filter_map(section).collect()
+}
+
+/// Codecs of which Tidegate knows the packets only.
+pub const fn is_passed_only(codec: CodecId) -> bool {
+    matches!(codec, CodecId::Jpeg | CodecId::Other(_))
+}
+
+/// Dynamic payload types begin at 96 (RFC 3551, section 3).
+fn dynamic_type(index: usize) -> u8 {
+    96 + (index % 32) as u8
+}
+
+/// One track.
+struct Lane {
+    track: TrackId,
+    codec: CodecId,
+    kind: MediaKind,
+    /// The publisher's description, if its packets are passed on.
+    wire: Option<Arc<str>>,
+    channel: u8,
+    payload_type: u8,
+    clock_rate: u32,
+    packer: Option<Packer>,
+    ssrc: u32,
+    sequence: u16,
+    /// Added to the ticks of our own packets.
+    base: u32,
+    /// A moment and its RTP time, of the last frame.
+    mapping: Option<(MediaTime, u32)>,
+    source: Option<Source>,
+    packets: u32,
+    octets: u32,
+}
+
+/// How the publisher's packets are renumbered, so that players see one sequence over its restarts.
+#[derive(Clone, Copy)]
+struct Source {
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+}
+
+/// Makes packets of one stream.
+pub struct Muxer {
+    options: Options,
+    lanes: Vec<Lane>,
+    reported: Option<MediaTime>,
+}
+
+impl Muxer {
+    /// A muxer that knows no track yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            lanes: Vec::new(),
+            reported: None,
+        }
+    }
+
+    /// Sender reports of all tracks that have a time line, for the moment `time`.
+    fn reports(&mut self, time: MediaTime, buffer: &mut BytesMut) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(0);
+        let ntp = self.options.epoch.plus_micros(micros);
+        for lane in &self.lanes {
+            let Some(timestamp) = lane.rtp_time(time) else { continue };
+            let report = rtcp::sender_report(lane.ssrc, ntp, timestamp, lane.packets, lane.octets, &[], CNAME);
+            frame_head(lane.channel + 1, report.len(), buffer);
+            buffer.put_slice(&report);
+        }
+        self.reported = Some(time);
+    }
+
+    fn lane_for(&self, index: usize, track: &Track) -> Option<Lane> {
+        let direct = self.options.direct || is_passed_only(track.codec);
+        let wire = track.wire.clone().filter(|_| direct);
+        let section = wire.as_ref().and_then(|wire| sdp::Media::parse_section(wire).ok());
+        let format = match &section {
+            Some(section) => Format::of(section)?,
+            None => Format::for_track(track, dynamic_type(index))?,
+        };
+        let mix = |salt: u64| mix(self.options.seed ^ salt, index as u64);
+        Some(Lane {
+            track: track.id,
+            codec: track.codec,
+            kind: track.kind(),
+            wire: wire.filter(|_| section.is_some()),
+            channel: u8::try_from(index * 2).ok()?,
+            payload_type: format.payload_type,
+            clock_rate: format.clock_rate,
+            packer: Packer::new(track, &format, self.options.stap_a),
+            ssrc: ssrc(self.options.seed, index),
+            sequence: mix(1) as u16,
+            base: mix(2) as u32,
+            mapping: None,
+            source: None,
+            packets: 0,
+            octets: 0,
+        })
+    }
+}
+
+impl Mux for Muxer {
+    fn set_tracks(&mut self, tracks: &[Track], _out: &mut Vec<Packet>) {
+        let mut old = std::mem::take(&mut self.lanes);
+        for (index, track) in tracks.iter().enumerate() {
+            let Some(mut lane) = self.lane_for(index, track) else { continue };
+            // The time line and the numbers of a track go on, whatever became of its configuration.
+            if let Some(before) = old
+                .iter()
+                .position(|lane| lane.channel / 2 == index as u8 && lane.kind == track.kind())
+            {
+                let before = old.swap_remove(before);
+                lane.continues(&before);
+            }
+            self.lanes.push(lane);
+        }
+    }
+
+    fn preamble(&self) -> Vec<Packet> {
+        // Everything is in the description, and in the reports before each key frame.
+        Vec::new()
+    }
+
+    fn write(&mut self, frame: &Frame, out: &mut Vec<Packet>) {
+        let Some(at) = self.lanes.iter().position(|lane| lane.track == frame.track) else {
+            return;
+        };
+        let lead = self
+            .lanes
+            .iter()
+            .position(|lane| lane.kind == MediaKind::Video)
+            .unwrap_or(0);
+        let key = frame.key && at == lead;
+        let video = self.lanes[lead].kind == MediaKind::Video;
+        let mtu = match self.lanes[at].kind {
+            MediaKind::Video => self.options.video_mtu,
+            MediaKind::Audio => self.options.audio_mtu,
+        };
+        let len = frame.data.len();
+        let mut buffer =
+            BytesMut::with_capacity(len + (len / mtu.max(1) + 4) * (FRAME_HEAD + HEADER_LEN + 8) + 192);
+        self.lanes[at].keep_time(frame);
+        let interval = if video { REPORT_INTERVAL } else { AUDIO_REPORT_INTERVAL };
+        let due = match self.reported {
+            None => true,
+            Some(last) => frame.pts < last || frame.pts - last >= interval,
+        };
+        if at == lead && (due || key && video) {
+            self.reports(frame.pts, &mut buffer);
+        }
+        self.lanes[at].write(frame, mtu, &mut buffer);
+        if !buffer.is_empty() {
+            out.push(Packet {
+                parts: smallvec![buffer.freeze()],
+                key,
+                config: false,
+                dts: frame.dts,
+            });
+        }
+    }
+}
+
+impl Lane {
+    fn continues(&mut self, before: &Self) {
+        self.sequence = before.sequence;
+        self.packets = before.packets;
+        self.octets = before.octets;
+        if self.clock_rate == before.clock_rate {
+            (self.base, self.mapping) = (before.base, before.mapping);
+        }
+        if self.wire == before.wire {
+            self.source = before.source;
+        } else if let (None, Some((time, timestamp))) = (&self.wire, self.mapping) {
+            // From passed on to packed: the time line goes on.
+            self.base = timestamp.wrapping_sub(ticks(time, self.clock_rate));
+        }
+    }
+
+    /// The RTP time of a moment.
+    fn rtp_time(&self, time: MediaTime) -> Option<u32> {
+        match (&self.wire, self.mapping) {
+            (Some(_), None) => None,
+            (Some(_), Some((then, timestamp))) => {
+                Some(timestamp.wrapping_add(ticks(time - then, self.clock_rate)))
+            }
+            (None, _) => Some(self.base.wrapping_add(ticks(time, self.clock_rate))),
+        }
+    }
+
+    fn passed<'a>(&self, frame: &'a Frame) -> Option<&'a [Bytes]> {
+        self.wire.as_ref().and(frame.wire.as_deref())
+    }
+
+    /// Notes the RTP time of a frame before it is written, so that the report before it is right.
+    fn keep_time(&mut self, frame: &Frame) {
+        let Some(packets) = self.passed(frame) else {
+            self.mapping = self.rtp_time(frame.pts).map(|timestamp| (frame.pts, timestamp));
+            return;
+        };
+        let Some(last) = packets.last().and_then(head) else { return };
+        let source = match self.source {
+            Some(source) if source.ssrc == last.ssrc => source,
+            Some(_) | None => {
+                let first = packets.first().and_then(head).unwrap_or(last);
+                match self.mapping {
+                    // The publisher's own numbers, until another one goes on.
+                    None => Source {
+                        ssrc: last.ssrc,
+                        sequence: 0,
+                        timestamp: 0,
+                    },
+                    Some((then, timestamp)) => {
+                        let now = timestamp.wrapping_add(ticks(frame.pts - then, self.clock_rate));
+                        Source {
+                            ssrc: last.ssrc,
+                            sequence: self.sequence.wrapping_sub(first.sequence),
+                            timestamp: now.wrapping_sub(last.timestamp),
+                        }
+                    }
+                }
+            }
+        };
+        self.source = Some(source);
+        self.mapping = Some((frame.pts, last.timestamp.wrapping_add(source.timestamp)));
+    }
+
+    fn write(&mut self, frame: &Frame, mtu: usize, buffer: &mut BytesMut) {
+        if let (Some(packets), Some(source)) = (self.passed(frame), self.source) {
+            for packet in packets {
+                self.pass(packet, source, buffer);
+            }
+            return;
+        }
+        let Some((_, timestamp)) = self.mapping else { return };
+        let Some(mut packer) = self.packer.take() else { return };
+        let mut writer = Writer {
+            max: mtu.saturating_sub(HEADER_LEN).max(MIN_PAYLOAD),
+            timestamp,
+            lane: self,
+            buffer,
+        };
+        packer.pack(frame, &mut writer);
+        self.packer = Some(packer);
+    }
+
+    /// One packet of the publisher's, with our numbers.
+    fn pass(&mut self, packet: &Bytes, source: Source, buffer: &mut BytesMut) {
+        let Some(header) = head(packet) else { return };
+        let sequence = header.sequence.wrapping_add(source.sequence);
+        let timestamp = header.timestamp.wrapping_add(source.timestamp);
+        if packet.len() > usize::from(u16::MAX) {
+            return;
+        }
+        frame_head(self.channel, packet.len(), buffer);
+        buffer.put_slice(&packet[..2]);
+        buffer.put_u16(sequence);
+        buffer.put_u32(timestamp);
+        buffer.put_u32(self.ssrc);
+        buffer.put_slice(&packet[HEADER_LEN..]);
+        self.sequence = sequence.wrapping_add(1);
+        self.count(packet.len() - HEADER_LEN);
+    }
+
+    fn count(&mut self, payload: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(payload as u32);
+    }
+}
+
+/// Least room for a payload, whatever the configured packet length.
+const MIN_PAYLOAD: usize = 100;
+
+struct Writer<'a> {
+    lane: &'a mut Lane,
+    buffer: &'a mut BytesMut,
+    timestamp: u32,
+    max: usize,
+}
+
+impl Sink for Writer<'_> {
+    fn max_payload(&self) -> usize {
+        self.max
+    }
+
+    fn packet(&mut self, marker: bool, offset: u32, parts: &[&[u8]]) {
+        let payload: usize = parts.iter().map(|part| part.len()).sum();
+        // What cannot be cut may be longer than wished, but not than a frame of an interleaved channel.
+        if payload + HEADER_LEN > usize::from(u16::MAX) {
+            return;
+        }
+        frame_head(self.lane.channel, HEADER_LEN + payload, self.buffer);
+        Header {
+            marker,
+            payload_type: self.lane.payload_type,
+            sequence: self.lane.sequence,
+            timestamp: self.timestamp.wrapping_add(offset),
+            ssrc: self.lane.ssrc,
+        }
+        .write(self.buffer);
+        for part in parts {
+            self.buffer.put_slice(part);
+        }
+        self.lane.sequence = self.lane.sequence.wrapping_add(1);
+        self.lane.count(payload);
+    }
+}
+
+/// The caller keeps `len` below 2^16.
+fn frame_head(channel: u8, len: usize, buffer: &mut BytesMut) {
+    buffer.put_u8(b'$');
+    buffer.put_u8(channel);
+    buffer.put_u16(len as u16);
+}
+
+/// The fields of a packet that was checked when it came.
+fn head(packet: &Bytes) -> Option<Header> {
+    crate::Packet::parse(packet.clone()).ok().map(|packet| *packet.header())
+}
+
+/// Modulo 2^32, as RTP counts.
+fn ticks(time: MediaTime, clock_rate: u32) -> u32 {
+    time.as_ticks(clock_rate) as u32
+}
+
+/// SplitMix64: neighbours give unrelated numbers.
+fn mix(seed: u64, salt: u64) -> u64 {
+    let mut z = seed.wrapping_add(salt.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,122 @@
+//! From RTP packets to the hub: what an RTSP publisher and an RTSP pull have in common.
+
+use super::Feed;
+use crate::link::{Granted, Link};
+use bytes::Bytes;
+use hub::{Closed, PublishError};
+use media::{MediaKind, TrackId};
+use rtp::demux::{Demuxer, Event, Options};
+use rtp::sdp::Media;
+use std::time::{Duration, Instant};
+use tracing::warn;
+
+/// How often the sender is told what arrived (RFC 3550, section 6.2: five seconds).
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Feeds one stream.
+pub struct Ingest {
+    feed: Feed,
+    demuxer: Demuxer,
+    next_report: Instant,
+}
+
+impl Ingest {
+    /// Takes the right to write to a granted stream, and reads tracks as `media` describes them.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else writes to it, or it is closed.
+    pub fn new(
+        now: Instant,
+        granted: &Granted,
+        link: Link,
+        media: &[Media],
+        options: Options,
+    ) -> Result<Self, PublishError> {
+        let mut feed = Feed::new(granted, link)?;
+        let demuxer = Demuxer::new(media, options);
+        let has = |kind| demuxer.kinds().any(|found| found == kind);
+        feed.tracks_declared(now, has(MediaKind::Video), has(MediaKind::Audio));
+        Ok(Self {
+            feed,
+            demuxer,
+            next_report: now + REPORT_INTERVAL,
+        })
+    }
+
+    /// Takes an RTP packet of a media section. Nothing is published before [`Self::flush`].
+    pub fn rtp(&mut self, now: Instant, section: usize, packet: Bytes) {
+        if let Err(error) = self.demuxer.rtp(now, section, packet) {
+            self.feed.bad(&error);
+        }
+    }
+
+    /// Takes an RTCP packet of a media section. Returns whether the sender says goodbye for it.
+    pub fn rtcp(&mut self, now: Instant, section: usize, packet: &Bytes) -> bool {
+        match self.demuxer.rtcp(now, section, packet) {
+            Ok(bye) => bye,
+            Err(error) => {
+                self.feed.bad(&error);
+                false
+            }
+        }
+    }
+
+    /// Says which RTP time of a media section is the beginning (RTP-Info).
+    pub fn anchor(&mut self, section: usize, timestamp: u32) {
+        self.demuxer.anchor(section, timestamp);
+    }
+
+    /// Publishes what is complete.
+    ///
+    /// # Errors
+    ///
+    /// The stream was closed.
+    pub fn flush(&mut self, now: Instant) -> Result<(), Closed> {
+        while let Some(event) = self.demuxer.poll(now) {
+            match event {
+                Event::Frame(frame) => self.feed.frame(frame),
+                Event::Track(track) => self.feed.track(now, track)?,
+                Event::Bad(error) => self.feed.bad(&error),
+                Event::Unsupported(what) => {
+                    warn!(stream = %self.feed.key(), what, "not supported, left out")
+                }
+            }
+        }
+        self.feed.flush(now)
+    }
+
+    /// Gives up waiting for what is late, and decides about waiting for tracks.
+    ///
+    /// # Errors
+    ///
+    /// The stream was closed.
+    pub fn poll(&mut self, now: Instant) -> Result<(), Closed> {
+        self.flush(now)?;
+        self.feed.poll(now)
+    }
+
+    /// When [`Self::poll`] or [`Self::reports`] must be called.
+    pub fn deadline(&self) -> Instant {
+        [self.feed.deadline(), self.demuxer.deadline()]
+            .into_iter()
+            .flatten()
+            .fold(self.next_report, Instant::min)
+    }
+
+    /// Receiver reports that are due: the media section and the packet. Tells the hub about losses, too.
+    pub fn reports(&mut self, now: Instant) -> Vec<(usize, Bytes)> {
+        if now < self.next_report {
+            return Vec::new();
+        }
+        self.next_report = now + REPORT_INTERVAL;
+        for (track, loss) in self.demuxer.losses() {
+            self.set_loss(track, loss);
+        }
+        self.demuxer.reports(now)
+    }
+
+    fn set_loss(&mut self, track: TrackId, loss: f32) {
+        self.feed.publisher().set_loss(track, loss);
+    }
+}

@@ -1,0 +1,107 @@
+//! Who may play: the realm and the password come from the hook service (`on_rtsp_realm`, `on_rtsp_auth`).
+
+use crate::app::App;
+use hooks::{Hooks, RealmAnswer};
+use lifecycle::Access;
+use rtsp::auth::{Challenge, Credentials, Secret};
+use std::sync::Arc;
+
+/// What a connection knows of its player.
+#[derive(Debug, Default)]
+pub enum Gate {
+    /// Nobody has asked yet.
+    #[default]
+    Unknown,
+    /// There is no RTSP authentication: `on_play` decides.
+    Open,
+    /// This challenge is to be answered.
+    Challenged(Challenge),
+    /// The service could not be asked for a realm: every password fails (hooks.md, section 4).
+    Locked(Challenge),
+}
+
+/// What came of a look at the credentials.
+#[derive(Debug)]
+pub enum Checked {
+    /// No authentication here.
+    Open,
+    /// The player is who it says it is.
+    Authenticated,
+    /// It has to answer these challenges. `last`: it gave a wrong answer, and has no second try on this connection.
+    Challenged {
+        /// Headers.
+        challenges: Vec<String>,
+        /// Close after them.
+        last: bool,
+    },
+}
+
+/// A look at a player's credentials, with what the connection knows afterwards.
+pub async fn check(
+    app: Arc<App>,
+    gate: Gate,
+    access: Access,
+    credentials: Option<Credentials>,
+    method: &'static str,
+    nonce: u128,
+) -> (Gate, Checked) {
+    let gate = match gate {
+        Gate::Unknown => ask_realm(&app.hooks, &access, app.config().rtsp.auth_basic, nonce).await,
+        known => known,
+    };
+    let (challenge, locked) = match &gate {
+        Gate::Unknown | Gate::Open => return (gate, Checked::Open),
+        Gate::Challenged(challenge) => (challenge, false),
+        Gate::Locked(challenge) => (challenge, true),
+    };
+    let again = |last| Checked::Challenged {
+        challenges: challenge.headers(),
+        last,
+    };
+    let Some(credentials) = credentials else {
+        let checked = again(false);
+        return (gate, checked);
+    };
+    // An answer to another challenge, of a connection before: the player is told the new one and may answer it.
+    if !challenge.is_answered_by(&credentials) {
+        let checked = again(false);
+        return (gate, checked);
+    }
+    if locked {
+        let checked = again(true);
+        return (gate, checked);
+    }
+    let plain = challenge.is_basic();
+    let password = app
+        .hooks
+        .rtsp_auth(&access, credentials.user(), &challenge.realm, plain)
+        .await;
+    let right = password.is_some_and(|password| {
+        let secret = if password.encrypted {
+            Secret::Ha1Md5(&password.text)
+        } else {
+            Secret::Plain(&password.text)
+        };
+        challenge.verify(&credentials, method, secret)
+    });
+    let checked = if right { Checked::Authenticated } else { again(true) };
+    (gate, checked)
+}
+
+async fn ask_realm(hooks: &Hooks, access: &Access, basic: bool, nonce: u128) -> Gate {
+    let challenge = |realm: String| {
+        if basic {
+            Challenge::basic(realm)
+        } else {
+            Challenge::digest(realm, format!("{nonce:032x}"))
+        }
+    };
+    match hooks.rtsp_realm(access).await {
+        RealmAnswer::Open => Gate::Open,
+        RealmAnswer::Realm(realm) => Gate::Challenged(challenge(realm)),
+        RealmAnswer::Failed => Gate::Locked(challenge(UNKNOWN_REALM.to_owned())),
+    }
+}
+
+/// The realm when the service does not answer, as in ZLM (hooks.md, section 4).
+const UNKNOWN_REALM: &str = "unAuthedRealm";

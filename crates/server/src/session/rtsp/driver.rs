@@ -1,0 +1,805 @@
+//! The driver of one RTSP connection: it holds what the session's decisions are about.
+
+use super::auth::{self, Checked, Gate};
+use super::multicast::Group;
+use crate::app::App;
+use crate::containers::{self, RTSP};
+use crate::deadline::at;
+use crate::dial::Duplex;
+use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch, write_parts};
+use crate::link::{Answer, Granted, Pending};
+use crate::session::ingest::rtp::Ingest;
+use crate::session::{MEDIA_BLOCK, TALK_BLOCK, make_room};
+use crate::sessions::{Registration, plain};
+use crate::udp::{Datagram, Endpoint, Endpoints, Pair};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use hub::{Batch, Next, Reader, ReaderOptions};
+use lifecycle::{Access, Client, Protocol, Refusal as EngineRefusal};
+use media::info::OriginType;
+use media::{Schema, StreamKey};
+use rtp::sdp;
+use rtsp::message::Limits;
+use rtsp::server::{
+    Allowed, Config, Description, Event, Output, PlayAnswer, Refusal, Request, ServerSession, SetupAnswer,
+    SetupRefused, SetupRequest, TrackStart, Ways, interleave,
+};
+use rtsp::tunnel::Half;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::{debug, info};
+
+/// Bytes of requests that may wait while one is being decided. More stay in the kernel, and so with the peer.
+const MAX_PIPELINED: usize = 64 * 1024;
+
+/// How the driver's work ended.
+pub enum End {
+    /// All is said; the peer may read it and close.
+    Closing,
+    /// The connection is gone.
+    Gone,
+    /// It is half of a tunnel.
+    Tunnel(Half),
+}
+
+/// One connection.
+pub struct Driver {
+    app: Arc<App>,
+    registration: Registration,
+    tls: bool,
+    session: ServerSession,
+    role: Role,
+    gate: Gate,
+    /// What this player was allowed to see: it is not asked about again (hooks.md, section 6).
+    allowed: Option<(StreamKey, String)>,
+    endpoints: Endpoints,
+    buffer: BytesMut,
+    batch: Batch,
+    pace: Pace,
+    /// Bytes read and written that no request has been charged with yet.
+    uncharged: u64,
+    /// A request of this connection had a number of its own with the engine already.
+    used: bool,
+}
+
+/// What the connection does.
+enum Role {
+    Nothing,
+    /// The player's right is being looked at, first by RTSP authentication.
+    Checking {
+        check: BoxFuture<'static, (Gate, Checked)>,
+        access: Box<Access>,
+        url: String,
+    },
+    Asking {
+        pending: Pending,
+        what: Asked,
+    },
+    Player(Box<Player>),
+    Publisher(Box<Publisher>),
+    /// Refused, and kept until the connection ends, so that its end is reported once and last.
+    Refused(Pending),
+}
+
+enum Asked {
+    /// The URL, without query.
+    Play(String),
+    /// The description.
+    Publish(Bytes),
+}
+
+struct Player {
+    granted: Granted,
+    url: String,
+    pending: Pending,
+    sections: usize,
+    ways: Vec<Option<Ways>>,
+    reader: Option<Reader>,
+    paused: bool,
+    group: Option<Arc<Group>>,
+}
+
+struct Publisher {
+    ingest: Ingest,
+    pending: Pending,
+    ways: Vec<Option<Ways>>,
+    recording: bool,
+}
+
+impl Driver {
+    /// A connection that was accepted.
+    pub fn new(app: Arc<App>, registration: Registration, tls: bool) -> Self {
+        let config = app.config();
+        let session = ServerSession::new(
+            Config {
+                server: concat!("Tidegate/", env!("CARGO_PKG_VERSION")).to_owned(),
+                handshake: config.rtsp.handshake,
+                keep_alive: config.rtsp.keep_alive,
+                allowed: match config.rtsp.transport {
+                    config::RtspTransport::Any => Allowed::Any,
+                    config::RtspTransport::Tcp => Allowed::Tcp,
+                    config::RtspTransport::Udp => Allowed::Udp,
+                    config::RtspTransport::Multicast => Allowed::Multicast,
+                },
+                limits: Limits {
+                    max_data: config.rtp.max_size as usize,
+                    ..Limits::default()
+                },
+            },
+            rand::random(),
+            Instant::now(),
+        );
+        let pace = Pace::new(config.general.merge_write);
+        drop(config);
+        Self {
+            app,
+            registration,
+            tls,
+            session,
+            role: Role::Nothing,
+            gate: Gate::Unknown,
+            allowed: None,
+            endpoints: Endpoints::default(),
+            buffer: BytesMut::new(),
+            batch: Batch::default(),
+            pace,
+            uncharged: 0,
+            used: false,
+        }
+    }
+
+    /// The entry in the registry and what was read but not used. The stream is let go of.
+    pub fn into_parts(self) -> (Registration, BytesMut) {
+        (self.registration, self.buffer)
+    }
+
+    /// Serves the connection.
+    pub async fn run(&mut self, io: &mut Box<dyn Duplex>) -> End {
+        match self.serve(io).await {
+            Ok(end) => {
+                if !matches!(end, End::Tunnel(_)) {
+                    self.release();
+                }
+                end
+            }
+            Err(error) => {
+                debug!(session = %self.registration.sock.identifier, %error, "RTSP connection ended");
+                self.ends(false, error.to_string());
+                self.release();
+                End::Gone
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        self.role = Role::Nothing;
+        self.endpoints = Endpoints::default();
+    }
+
+    async fn serve(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<End> {
+        let stop = self.registration.stop.clone();
+        loop {
+            if let Some(end) = self.settle(io).await? {
+                return Ok(end);
+            }
+            let block = match self.role {
+                Role::Publisher(_) => MEDIA_BLOCK,
+                _ => TALK_BLOCK,
+            };
+            make_room(&mut self.buffer, block);
+            let deadline = self.deadline();
+            let reading = !self.session.is_waiting() || self.buffer.len() < MAX_PIPELINED;
+            let (mut checking, mut asking, mut reader) = (None, None, None);
+            match &mut self.role {
+                Role::Checking { check, .. } => checking = Some(check),
+                Role::Asking { pending, .. } => asking = Some(pending),
+                Role::Player(player) if !player.paused => reader = player.reader.as_mut(),
+                _ => {}
+            }
+            // Stop first, then the answer we owe the peer, then media in its order of arrival.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    self.ends(true, "closed by the server");
+                    self.goodbye(io).await;
+                    self.session.close();
+                }
+                (gate, checked) = some(checking) => self.checked(gate, checked),
+                answer = answer(asking) => self.decide(answer),
+                next = next_batch(self.pace, reader, &mut self.batch) => match next {
+                    Next::Packets | Next::Lagged { .. } => self.send_batch(io).await?,
+                    Next::Ended(reason) => {
+                        self.ends(true, format!("the stream ended: {reason}"));
+                        self.goodbye(io).await;
+                        self.session.close();
+                    }
+                },
+                datagram = self.endpoints.recv() => self.datagram(datagram?),
+                count = io.read_buf(&mut self.buffer), if reading => match count? {
+                    0 => {
+                        self.ends(false, "the peer closed the connection");
+                        return Ok(End::Gone);
+                    }
+                    count => {
+                        self.charge(count as u64);
+                        self.session.handle_bytes(Instant::now(), &mut self.buffer).map_err(io::Error::other)?;
+                    }
+                },
+                () = at(Some(deadline)) => self.timed_out(io).await?,
+            }
+        }
+    }
+
+    /// Does what the session wants done, until it wants nothing and has used what it can of the input.
+    async fn settle(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<Option<End>> {
+        loop {
+            let mut busy = false;
+            while let Some(output) = self.session.poll_output() {
+                busy = true;
+                match output {
+                    Output::Send(bytes) => {
+                        write_all(io, &bytes, WRITE_TIMEOUT).await?;
+                        self.charge(bytes.len() as u64);
+                        // What was fetched to tell a player where it starts.
+                        if !self.batch.is_empty() {
+                            self.send_batch(io).await?;
+                        }
+                    }
+                    Output::Event(Event::Tunnel(half)) => return Ok(Some(End::Tunnel(half))),
+                    Output::Event(event) => self.handle(event),
+                    Output::Close => return Ok(Some(End::Closing)),
+                }
+            }
+            if let Role::Publisher(publisher) = &mut self.role {
+                // A closed stream ends the session through its stop token, with a goodbye.
+                let _ = publisher.ingest.flush(Instant::now());
+            }
+            if !busy {
+                return Ok(None);
+            }
+            self.session
+                .handle_bytes(Instant::now(), &mut self.buffer)
+                .map_err(io::Error::other)?;
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Describe(request) => self.describe(request),
+            Event::Announce(request, description) => self.announce(&request, description),
+            Event::Setup(request) => {
+                let verdict = self.set_up(&request);
+                self.session.set_up(now, verdict);
+            }
+            Event::Play => {
+                let verdict = self.play();
+                self.session.play(now, verdict);
+            }
+            Event::Pause => {
+                if let Role::Player(player) = &mut self.role {
+                    player.paused = true;
+                }
+            }
+            Event::Record => {
+                if let Role::Publisher(publisher) = &mut self.role {
+                    publisher.recording = true;
+                    info!(session = %self.registration.sock.identifier, "recording over {}", self.protocol());
+                }
+            }
+            Event::Data { track, control, data } => self.media(now, track, control, data),
+            Event::Teardown => {
+                self.ends(true, "ended by the peer");
+                self.release();
+            }
+            Event::TimedOut(reason) => self.ends(false, format!("timed out: {reason:?}")),
+            // Taken by `settle`.
+            Event::Tunnel(_) => {}
+        }
+    }
+
+    fn describe(&mut self, request: Request) {
+        let access = self.access(&request);
+        if let Role::Player(player) = &self.role {
+            let same = player.granted.key == access.key && player.url == request.url;
+            if same {
+                let description = self.description();
+                return self.session.describe(Instant::now(), description);
+            }
+            self.ends(true, "another stream was asked for");
+            self.release();
+        }
+        self.begin();
+        let mut access = Access {
+            client: self.client(),
+            ..access
+        };
+        let known = (access.key.clone(), access.params.clone());
+        if self.allowed.as_ref() == Some(&known) {
+            access.authenticated = true;
+            return self.ask_play(access, request.url);
+        }
+        debug!(stream = %access.key, session = %access.client.id, "play requested over {}", access.protocol);
+        let gate = std::mem::take(&mut self.gate);
+        let check = auth::check(
+            self.app.clone(),
+            gate,
+            access.clone(),
+            request.credentials,
+            "DESCRIBE",
+            rand::random(),
+        );
+        self.role = Role::Checking {
+            check: check.boxed(),
+            access: Box::new(access),
+            url: request.url,
+        };
+    }
+
+    fn checked(&mut self, gate: Gate, checked: Checked) {
+        self.gate = gate;
+        let Role::Checking { access, url, .. } = std::mem::replace(&mut self.role, Role::Nothing) else {
+            return;
+        };
+        match checked {
+            Checked::Open => self.ask_play(*access, url),
+            Checked::Authenticated => {
+                let access = Access {
+                    authenticated: true,
+                    ..*access
+                };
+                self.ask_play(access, url);
+            }
+            Checked::Challenged { challenges, last } => {
+                let refusal = Refusal::Unauthorized { challenges, last };
+                self.session.describe(Instant::now(), Err(refusal));
+            }
+        }
+    }
+
+    fn ask_play(&mut self, access: Access, url: String) {
+        self.used = true;
+        self.allowed = Some((access.key.clone(), access.params.clone()));
+        let rule = self.app.rule_for(&access.key, &access.params);
+        let pending = self.app.link.ask_play(access, rule);
+        self.role = Role::Asking {
+            pending: self.charged(pending),
+            what: Asked::Play(url),
+        };
+    }
+
+    fn announce(&mut self, request: &Request, description: Bytes) {
+        self.begin();
+        let access = Access {
+            client: self.client(),
+            ..self.access(request)
+        };
+        info!(stream = %access.key, session = %access.client.id, "publish requested over {}", access.protocol);
+        let query = if request.params.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", request.params)
+        };
+        self.registration.comes_from(format!("{}{query}", request.url));
+        self.used = true;
+        let pending = self.app.link.ask_publish(access, OriginType::RtspPush);
+        self.role = Role::Asking {
+            pending: self.charged(pending),
+            what: Asked::Publish(description),
+        };
+    }
+
+    fn decide(&mut self, answer: Answer) {
+        let Role::Asking { pending, what } = std::mem::replace(&mut self.role, Role::Nothing) else {
+            return;
+        };
+        let now = Instant::now();
+        match (answer, what) {
+            (Answer::Play(granted), Asked::Play(url)) => {
+                self.role = Role::Player(Box::new(Player {
+                    granted,
+                    url,
+                    pending,
+                    sections: 0,
+                    ways: Vec::new(),
+                    reader: None,
+                    paused: false,
+                    group: None,
+                }));
+                let description = self.description();
+                self.session.describe(now, description);
+            }
+            (Answer::Publish(granted), Asked::Publish(description)) => {
+                match self.publisher(now, &granted, &description) {
+                    Ok((ingest, sections)) => {
+                        self.role = Role::Publisher(Box::new(Publisher {
+                            ingest,
+                            pending,
+                            ways: vec![None; sections],
+                            recording: false,
+                        }));
+                        self.session.announce(now, Ok(()));
+                    }
+                    Err(refusal) => {
+                        self.refused(pending);
+                        self.session.announce(now, Err(refusal));
+                    }
+                }
+            }
+            (Answer::Refused(refusal), Asked::Play(_)) => {
+                self.allowed = None;
+                self.refused(pending);
+                self.session.describe(now, Err(of_engine(refusal)));
+            }
+            (Answer::Refused(refusal), Asked::Publish(_)) => {
+                self.refused(pending);
+                self.session.announce(now, Err(of_engine(refusal)));
+            }
+            // The engine answers what was asked.
+            (Answer::Play(_), Asked::Publish(_)) | (Answer::Publish(_), Asked::Play(_)) => self.session.close(),
+        }
+    }
+
+    fn refused(&mut self, mut pending: Pending) {
+        pending.guard.ends(true, "refused");
+        self.role = Role::Refused(pending);
+    }
+
+    fn publisher(
+        &self,
+        now: Instant,
+        granted: &Granted,
+        description: &[u8],
+    ) -> Result<(Ingest, usize), Refusal> {
+        let unusable = |reason: &dyn ToString| Refusal::Unusable(reason.to_string());
+        let description = sdp::Session::parse(description).map_err(|error| unusable(&error))?;
+        if description.media.is_empty() {
+            return Err(unusable(&"the description has no media section"));
+        }
+        let options = self.app.receive_options(true);
+        let ingest = Ingest::new(now, granted, self.app.link.clone(), &description.media, options);
+        let ingest = ingest.map_err(|error| {
+            debug!(stream = %granted.key, %error, "the granted stream cannot be written");
+            Refusal::Taken
+        })?;
+        Ok((ingest, description.media.len()))
+    }
+
+    fn description(&mut self) -> Result<Description, Refusal> {
+        let Role::Player(player) = &mut self.role else {
+            return Err(Refusal::NotFound);
+        };
+        let style = self.app.rtp_style();
+        let tracks = player.granted.stream.tracks();
+        let media = rtp::mux::describe(&tracks, style.direct);
+        if media.is_empty() {
+            return Err(Refusal::NotFound);
+        }
+        player.sections = media.len();
+        player.ways = vec![None; media.len()];
+        let controls = media
+            .iter()
+            .map(|media| media.control().unwrap_or_default().to_owned())
+            .collect();
+        let name = concat!("Tidegate/", env!("CARGO_PKG_VERSION"));
+        let sdp = sdp::Session::live(name, media).to_string();
+        Ok(Description { sdp, controls })
+    }
+
+    fn set_up(&mut self, request: &SetupRequest) -> Result<SetupAnswer, SetupRefused> {
+        let (track, way) = (request.track, request.way);
+        let ssrc = match &self.role {
+            Role::Player(player) => {
+                let seed = self.app.rtp_seed(player.granted.incarnation);
+                Some(rtp::mux::ssrc(seed, track))
+            }
+            _ => None,
+        };
+        let answer = match way {
+            Ways::Tcp => SetupAnswer::Tcp { ssrc },
+            Ways::Udp(rtp, rtcp) => {
+                let pair = self.app.udp_pair(self.registration.sock.local.ip()).map_err(|error| {
+                    debug!(session = %self.registration.sock.identifier, %error, "no ports for RTP");
+                    SetupRefused::NoPorts
+                })?;
+                let ports = pair.ports();
+                let peer = self.registration.sock.peer.ip();
+                self.endpoints.set(track, Endpoint::new(pair, peer, (rtp, rtcp)));
+                SetupAnswer::Udp { ssrc, ports }
+            }
+            Ways::Multicast => self.join_group(track, ssrc)?,
+        };
+        match &mut self.role {
+            Role::Player(player) => player.ways[track] = Some(way),
+            Role::Publisher(publisher) => publisher.ways[track] = Some(way),
+            _ => return Err(SetupRefused::Transport),
+        }
+        Ok(answer)
+    }
+
+    fn join_group(&mut self, track: usize, ssrc: Option<u32>) -> Result<SetupAnswer, SetupRefused> {
+        let Role::Player(player) = &mut self.role else {
+            return Err(SetupRefused::Transport);
+        };
+        if player.group.is_none() {
+            let local = plain(self.registration.sock.local).ip();
+            player.group = self.app.groups.join(&self.app, &player.granted, local);
+        }
+        let group = player.group.as_ref().ok_or(SetupRefused::NoPorts)?;
+        Ok(SetupAnswer::Multicast {
+            ssrc,
+            group: group.address(),
+            ports: group.ports(track),
+            ttl: group.ttl(),
+        })
+    }
+
+    fn play(&mut self) -> Result<PlayAnswer, Refusal> {
+        let style = self.app.rtp_style();
+        let Role::Player(player) = &mut self.role else {
+            return Err(Refusal::NotFound);
+        };
+        player.paused = false;
+        self.registration.plays(&player.granted.key, Schema::Rtsp);
+        if let Some(group) = &player.group {
+            group.start(&self.app, &player.granted);
+            return Ok(PlayAnswer::default());
+        }
+        if player.reader.is_none() {
+            let stream = &player.granted.stream;
+            let options = ReaderOptions::player(Schema::Rtsp);
+            let app = &self.app;
+            let reader = stream.reader(RTSP, options, || containers::rtsp(app, stream, style));
+            player.reader = Some(reader.map_err(|error| {
+                debug!(stream = %player.granted.key, %error, "the granted stream cannot be read");
+                Refusal::NotFound
+            })?);
+        }
+        for endpoint in (0..player.sections).filter_map(|track| self.endpoints.get_mut(track)) {
+            endpoint.punch();
+        }
+        // What is cached tells where the tracks start; it is sent behind the answer.
+        if let Some(reader) = &mut player.reader
+            && self.batch.is_empty()
+        {
+            let _ = reader.next_batch(&mut self.batch).now_or_never();
+        }
+        Ok(PlayAnswer {
+            tracks: starts(&self.batch, &player.ways),
+        })
+    }
+
+    /// Sends what was fetched, the way the tracks were set up.
+    async fn send_batch(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<()> {
+        let Role::Player(player) = &mut self.role else {
+            self.batch.clear();
+            return Ok(());
+        };
+        let stop = &self.registration.stop;
+        let whole = player.ways.iter().all(|way| *way == Some(Ways::Tcp));
+        let written = if whole {
+            write_batch(io, &self.batch, stop).await
+        } else {
+            let mut parts: Vec<Bytes> = Vec::new();
+            let mut sent = 0;
+            for part in self.batch.packets().iter().flat_map(|packet| &packet.parts) {
+                for (channel, packet) in rtp::mux::frames(part.clone()) {
+                    match player.ways.get(usize::from(channel / 2)).copied().flatten() {
+                        Some(Ways::Tcp) => {
+                            let mut head = BytesMut::with_capacity(4);
+                            interleave_head(channel, packet.len(), &mut head);
+                            parts.extend([head.freeze(), packet]);
+                        }
+                        Some(Ways::Udp(..)) => sent += self.endpoints.send(channel, &packet) as u64,
+                        Some(Ways::Multicast) | None => {}
+                    }
+                }
+            }
+            if parts.is_empty() {
+                Ok(sent)
+            } else {
+                write_parts(io, parts, stop).await.map(|written| written + sent)
+            }
+        };
+        self.batch.clear();
+        self.pace.written();
+        self.charge(written?);
+        Ok(())
+    }
+
+    /// Tells a player that nothing more will come (RFC 3550, section 6.6).
+    async fn goodbye(&mut self, io: &mut Box<dyn Duplex>) {
+        let Role::Player(player) = &mut self.role else { return };
+        if player.reader.is_none() {
+            return;
+        }
+        let seed = self.app.rtp_seed(player.granted.incarnation);
+        let mut out = BytesMut::new();
+        for (track, way) in player.ways.iter().enumerate() {
+            let bye = rtp::rtcp::bye(rtp::mux::ssrc(seed, track));
+            let Ok(channel) = u8::try_from(track * 2 + 1) else { continue };
+            match way {
+                Some(Ways::Tcp) => interleave(channel, &bye, &mut out),
+                Some(Ways::Udp(..)) => {
+                    self.endpoints.send(channel, &bye);
+                }
+                Some(Ways::Multicast) | None => {}
+            }
+        }
+        if !out.is_empty() {
+            let _ = write_parts(io, vec![out.freeze()], &self.registration.stop).await;
+        }
+    }
+
+    fn datagram(&mut self, datagram: Datagram) {
+        let now = Instant::now();
+        self.session.heard(now);
+        self.charge(datagram.data.len() as u64);
+        self.media(now, datagram.track, datagram.control, datagram.data);
+    }
+
+    fn media(&mut self, now: Instant, track: usize, control: bool, data: Bytes) {
+        let Role::Publisher(publisher) = &mut self.role else { return };
+        if control {
+            publisher.ingest.rtcp(now, track, &data);
+        } else if publisher.recording {
+            publisher.ingest.rtp(now, track, data);
+        }
+    }
+
+    async fn timed_out(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<()> {
+        let now = Instant::now();
+        if let Role::Publisher(publisher) = &mut self.role {
+            let _ = publisher.ingest.poll(now);
+            let mut out = BytesMut::new();
+            for (track, report) in publisher.ingest.reports(now) {
+                let Ok(channel) = u8::try_from(track * 2 + 1) else { continue };
+                match publisher.ways.get(track).copied().flatten() {
+                    Some(Ways::Tcp) => interleave(channel, &report, &mut out),
+                    Some(Ways::Udp(..)) => {
+                        self.endpoints.send(channel, &report);
+                    }
+                    Some(Ways::Multicast) | None => {}
+                }
+            }
+            if !out.is_empty() {
+                let written = write_parts(io, vec![out.freeze()], &self.registration.stop).await?;
+                self.charge(written);
+            }
+        }
+        self.session.handle_timeout(now);
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let session = self.session.poll_timeout().map(|(at, _)| at);
+        let ingest = match &self.role {
+            Role::Publisher(publisher) => Some(publisher.ingest.deadline()),
+            _ => None,
+        };
+        [session, ingest].into_iter().flatten().min()
+    }
+
+    /// Makes the connection a new session for the engine if it was one already: a session asks for one thing in its life.
+    fn begin(&mut self) {
+        if std::mem::take(&mut self.used) {
+            self.registration.renew();
+        }
+    }
+
+    fn pending(&mut self) -> Option<&mut Pending> {
+        match &mut self.role {
+            Role::Nothing | Role::Checking { .. } => None,
+            Role::Asking { pending, .. } | Role::Refused(pending) => Some(pending),
+            Role::Player(player) => Some(&mut player.pending),
+            Role::Publisher(publisher) => Some(&mut publisher.pending),
+        }
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        match self.pending() {
+            Some(pending) => pending.guard.add_bytes(bytes),
+            None => self.uncharged += bytes,
+        }
+    }
+
+    /// Charges a new request with what the connection carried before it.
+    fn charged(&mut self, mut pending: Pending) -> Pending {
+        pending.guard.add_bytes(std::mem::take(&mut self.uncharged));
+        pending
+    }
+
+    fn ends(&mut self, clean: bool, reason: impl Into<String>) {
+        if let Some(pending) = self.pending() {
+            pending.guard.ends(clean, reason);
+        }
+    }
+
+    const fn protocol(&self) -> Protocol {
+        if self.tls { Protocol::Rtsps } else { Protocol::Rtsp }
+    }
+
+    fn client(&self) -> Client {
+        Client {
+            session: self.registration.id,
+            id: self.registration.sock.identifier.clone(),
+            addr: self.registration.sock.peer,
+        }
+    }
+
+    fn access(&self, request: &Request) -> Access {
+        let vhost = self.app.vhost(&request.host, &request.params);
+        Access {
+            key: StreamKey::new(&vhost, &request.app, &request.stream),
+            schema: Schema::Rtsp,
+            protocol: self.protocol(),
+            params: request.params.clone(),
+            client: self.client(),
+            authenticated: false,
+        }
+    }
+}
+
+/// Where the tracks start, by the sender reports and packets that a player gets first. The reports of one batch are about the
+/// same moment, so their times are those of the beginning.
+fn starts(batch: &Batch, ways: &[Option<Ways>]) -> Vec<TrackStart> {
+    let mut starts: Vec<TrackStart> = Vec::new();
+    for part in batch.packets().iter().flat_map(|packet| &packet.parts) {
+        for (channel, packet) in rtp::mux::frames(part.clone()) {
+            let track = usize::from(channel / 2);
+            if ways.get(track).copied().flatten().is_none() {
+                continue;
+            }
+            let known = starts.iter().position(|start| start.track == track);
+            if channel % 2 == 1 {
+                if let (None, Some(timestamp)) = (known, rtp::rtcp::reported_time(&packet)) {
+                    starts.push(TrackStart {
+                        track,
+                        sequence: None,
+                        timestamp,
+                    });
+                }
+            } else if let (Some(known), Ok(packet)) = (known, rtp::Packet::parse(packet)) {
+                starts[known].sequence.get_or_insert(packet.header().sequence);
+            }
+        }
+    }
+    starts
+}
+
+fn of_engine(refusal: EngineRefusal) -> Refusal {
+    match refusal {
+        EngineRefusal::Denied(text) => Refusal::Denied(text),
+        EngineRefusal::NotFound(_) => Refusal::NotFound,
+        EngineRefusal::Taken => Refusal::Taken,
+        EngineRefusal::Overload(text) => Refusal::Overload(text),
+    }
+}
+
+fn interleave_head(channel: u8, len: usize, out: &mut BytesMut) {
+    let [high, low] = (len as u16).to_be_bytes();
+    out.extend_from_slice(&[b'$', channel, high, low]);
+}
+
+async fn some<T>(future: Option<&mut BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn answer(pending: Option<&mut Pending>) -> Answer {
+    match pending {
+        Some(pending) => pending.answer().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_batch(pace: Pace, reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
+    match reader {
+        Some(reader) => pace.next_batch(reader, batch).await,
+        None => std::future::pending().await,
+    }
+}

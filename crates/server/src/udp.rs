@@ -1,0 +1,319 @@
+//! UDP sockets for media: pairs of ports, RTP on the even one and RTCP on the next (RFC 3550, section 11).
+
+use crate::sessions::plain;
+use bytes::{Bytes, BytesMut};
+use rand::Rng;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::task::{Context, Poll, ready};
+use tokio::net::UdpSocket;
+
+/// Blocks that datagrams are read into; packets are slices of them.
+const BLOCK: usize = 128 * 1024;
+
+/// Room for the next datagram: an Ethernet jumbo frame. Longer ones are cut, and so dropped by whoever reads them.
+const ROOM: usize = 9 * 1024;
+
+/// Datagrams taken from one socket before the next one gets its turn.
+const TURN: usize = 64;
+
+/// Two sockets on neighbouring ports.
+#[derive(Debug)]
+pub struct Pair {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    ports: (u16, u16),
+}
+
+impl Pair {
+    /// Opens a pair on free ports of `range`, an even one and the next. `buffer`: bytes the kernel may keep of what arrives.
+    ///
+    /// # Errors
+    ///
+    /// No pair of the range is free, or sockets cannot be opened.
+    pub fn open(ip: IpAddr, range: &RangeInclusive<u16>, buffer: usize) -> io::Result<Self> {
+        let first = u32::from(*range.start()).next_multiple_of(2);
+        let last = u32::from(*range.end());
+        let pairs = (last + 1).saturating_sub(first) / 2;
+        if pairs == 0 {
+            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the range holds no pair"));
+        }
+        // From anywhere, so that a port is not given to the next client while packets for the last one still arrive.
+        let start = rand::rng().random_range(0..pairs);
+        for turn in 0..pairs {
+            let port = (first + (start + turn) % pairs * 2) as u16;
+            let opened = socket(SocketAddr::new(ip, port), buffer)
+                .and_then(|rtp| Ok((rtp, socket(SocketAddr::new(ip, port + 1), buffer)?)));
+            match opened {
+                Ok((rtp, rtcp)) => {
+                    return Ok(Self {
+                        rtp,
+                        rtcp,
+                        ports: (port, port + 1),
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "all pairs of the range are in use",
+        ))
+    }
+
+    /// A pair that listens to a multicast group on these ports.
+    ///
+    /// # Errors
+    ///
+    /// The group cannot be joined.
+    pub fn join(group: IpAddr, interface: IpAddr, ports: (u16, u16), buffer: usize) -> io::Result<Self> {
+        let open = |port| -> io::Result<UdpSocket> {
+            let address = SocketAddr::new(group, port);
+            let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            let _ = socket.set_recv_buffer_size(buffer);
+            socket.bind(&address.into())?;
+            match (group, interface) {
+                (IpAddr::V4(group), IpAddr::V4(interface)) => socket.join_multicast_v4(&group, &interface)?,
+                (IpAddr::V4(group), IpAddr::V6(_)) => {
+                    socket.join_multicast_v4(&group, &std::net::Ipv4Addr::UNSPECIFIED)?
+                }
+                (IpAddr::V6(group), _) => socket.join_multicast_v6(&group, 0)?,
+            }
+            UdpSocket::from_std(socket.into())
+        };
+        Ok(Self {
+            rtp: open(ports.0)?,
+            rtcp: open(ports.1)?,
+            ports,
+        })
+    }
+
+    /// Its ports, RTP first.
+    pub fn ports(&self) -> (u16, u16) {
+        self.ports
+    }
+}
+
+fn socket(address: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    // The system may allow less; then it is less.
+    let _ = socket.set_recv_buffer_size(buffer);
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// The sockets of one track, and its peer.
+#[derive(Debug)]
+pub struct Endpoint {
+    pair: Pair,
+    /// Only this address is heard.
+    ip: IpAddr,
+    rtp: SocketAddr,
+    rtcp: SocketAddr,
+    /// Datagrams that could not be sent: the peer is gone, or the system has no room.
+    unsent: u64,
+}
+
+impl Endpoint {
+    /// Talks to `ip` on its two ports.
+    pub fn new(pair: Pair, ip: IpAddr, ports: (u16, u16)) -> Self {
+        let ip = plain(SocketAddr::new(ip, 0)).ip();
+        Self {
+            pair,
+            ip,
+            rtp: SocketAddr::new(ip, ports.0),
+            rtcp: SocketAddr::new(ip, ports.1),
+            unsent: 0,
+        }
+    }
+
+    /// Sends a datagram at once or not at all: UDP makes no promises, and waiting for one peer would hold up the others.
+    pub fn send(&mut self, control: bool, packet: &[u8]) -> usize {
+        let (socket, to) = if control {
+            (&self.pair.rtcp, self.rtcp)
+        } else {
+            (&self.pair.rtp, self.rtp)
+        };
+        match socket.try_send_to(packet, to) {
+            Ok(count) => count,
+            Err(_) => {
+                self.unsent += 1;
+                0
+            }
+        }
+    }
+
+    /// Opens the way through the peer's firewall or address translation, as RTSP clients do before they play.
+    pub fn punch(&mut self) {
+        // The smallest valid packets: RTP without payload and an empty receiver report.
+        self.send(false, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        self.send(true, &[0x80, 0xc9, 0, 1, 0, 0, 0, 0]);
+    }
+
+    /// Datagrams that could not be sent.
+    pub fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    fn poll_recv(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut, control: bool) -> Poll<io::Result<Bytes>> {
+        let socket = if control { &self.pair.rtcp } else { &self.pair.rtp };
+        loop {
+            if buffer.capacity() - buffer.len() < ROOM {
+                buffer.reserve(BLOCK);
+            }
+            ready!(socket.poll_recv_ready(context))?;
+            let from = match socket.try_recv_buf_from(buffer) {
+                Ok((_, from)) => plain(from),
+                // Not ready after all: asked again above, which also leaves word for a wake-up.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
+            let datagram = buffer.split().freeze();
+            if from.ip() != self.ip {
+                continue;
+            }
+            // Behind address translation the peer's ports are not those it announced.
+            let known = if control { &mut self.rtcp } else { &mut self.rtp };
+            known.set_port(from.port());
+            return Poll::Ready(Ok(datagram));
+        }
+    }
+}
+
+/// The sockets of a session, by track.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    tracks: Vec<Option<Endpoint>>,
+    buffer: BytesMut,
+    /// Where the next look begins, so that a busy socket does not silence the others.
+    next: usize,
+    taken: usize,
+}
+
+/// A datagram of a track.
+#[derive(Debug)]
+pub struct Datagram {
+    /// The track.
+    pub track: usize,
+    /// RTCP.
+    pub control: bool,
+    /// The packet.
+    pub data: Bytes,
+}
+
+impl Endpoints {
+    /// Sets the sockets of a track.
+    pub fn set(&mut self, track: usize, endpoint: Endpoint) {
+        if self.tracks.len() <= track {
+            self.tracks.resize_with(track + 1, || None);
+        }
+        self.tracks[track] = Some(endpoint);
+    }
+
+    /// The sockets of a track.
+    pub fn get_mut(&mut self, track: usize) -> Option<&mut Endpoint> {
+        self.tracks.get_mut(track).and_then(Option::as_mut)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tracks.iter().all(Option::is_none)
+    }
+
+    /// Sends a packet of an interleaved channel to its track's peer; returns its length, or 0 if it could not be sent.
+    pub fn send(&mut self, channel: u8, packet: &[u8]) -> usize {
+        self.get_mut(usize::from(channel / 2))
+            .map_or(0, |endpoint| endpoint.send(channel % 2 == 1, packet))
+    }
+
+    /// The next datagram. Never, if there are no sockets. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// A socket is broken. A peer that does not listen is no error: its word of that is passed over.
+    pub async fn recv(&mut self) -> io::Result<Datagram> {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Datagram>> {
+        let sockets = self.tracks.len() * 2;
+        for turn in 0..sockets {
+            let at = (self.next + turn) % sockets;
+            let (track, control) = (at / 2, at % 2 == 1);
+            let Some(endpoint) = &mut self.tracks[track] else { continue };
+            loop {
+                match endpoint.poll_recv(context, &mut self.buffer, control) {
+                    Poll::Ready(Ok(data)) => {
+                        self.taken += 1;
+                        self.next = if self.taken % TURN == 0 { (at + 1) % sockets } else { at };
+                        return Poll::Ready(Ok(Datagram { track, control, data }));
+                    }
+                    // "Nobody listens there", about something we sent.
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => break,
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// Pairs that no other test of this process takes: found by asking the system for a free port.
+    async fn range(pairs: u16) -> RangeInclusive<u16> {
+        loop {
+            let probe = UdpSocket::bind((LOCAL, 0)).await.expect("a port");
+            let start = probe.local_addr().expect("bound").port() & !1;
+            if let Some(end) = start.checked_add(pairs * 2 - 1) {
+                return start..=end;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pair_is_even_and_odd_and_the_range_is_a_bound() {
+        let range = range(3).await;
+        let mut open = Vec::new();
+        while let Ok(pair) = Pair::open(LOCAL, &range, 64 * 1024) {
+            let (rtp, rtcp) = pair.ports();
+            assert!(rtp % 2 == 0 && rtcp == rtp + 1 && range.contains(&rtp) && range.contains(&rtcp));
+            open.push(pair);
+        }
+        assert!(open.len() <= 3);
+        let error = Pair::open(LOCAL, &range, 0).expect_err("none is left");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(open);
+        Pair::open(LOCAL, &range, 0).expect("free again");
+    }
+
+    #[tokio::test]
+    async fn only_the_peer_is_heard_and_its_port_is_learned() {
+        let range = range(40).await;
+        let pair = Pair::open(LOCAL, &range, 64 * 1024).expect("a pair");
+        let ports = pair.ports();
+        let mut endpoints = Endpoints::default();
+        endpoints.set(0, Endpoint::new(pair, LOCAL, (9, 9)));
+        let peer = UdpSocket::bind((LOCAL, 0)).await.expect("a port");
+        peer.send_to(b"from elsewhere", (LOCAL, ports.0)).await.expect("sent");
+        let datagram = endpoints.recv().await.expect("heard");
+        assert!((datagram.track, datagram.control) == (0, false) && datagram.data == "from elsewhere");
+        assert_eq!(endpoints.send(0, b"answer"), 6);
+        let mut answer = [0; 16];
+        let count = peer.recv(&mut answer).await.expect("answered");
+        assert_eq!(&answer[..count], b"answer");
+    }
+}
