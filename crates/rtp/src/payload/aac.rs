@@ -144,7 +144,8 @@ impl Mode {
         if !self.has_headers() {
             return self.read_bare(payload);
         }
-        self.read_headers(payload).or_else(|error| self.read_one_header(payload).ok_or(error))
+        self.read_headers(payload)
+            .or_else(|error| self.read_one_header(payload).ok_or(error))
     }
 
     /// The AU-header section, as long as AU-headers-length says.
@@ -192,7 +193,9 @@ impl Mode {
     fn read_one_header(&self, payload: &Bytes) -> Option<Packet> {
         let mut bits = BitReader::new(payload.get(2..)?, "AU-header");
         let size = self.read_header(&mut bits, true).ok()??;
-        let data = self.skip_auxiliary(payload, 2 + bits.position().div_ceil(8)).ok()?;
+        let data = self
+            .skip_auxiliary(payload, 2 + bits.position().div_ceil(8))
+            .ok()?;
         (size == data.len()).then(|| Packet {
             data,
             sizes: smallvec![size],
@@ -374,7 +377,10 @@ impl Unpacker {
         let mut frames: SmallVec<[Bytes; 4]> = SmallVec::new();
         let mut rest = input.payload.clone();
         while !rest.is_empty() {
-            let Some(header) = Adts::parse(&rest).ok().filter(|header| header.frame_len <= rest.len()) else {
+            let Some(header) = Adts::parse(&rest)
+                .ok()
+                .filter(|header| header.frame_len <= rest.len())
+            else {
                 return false;
             };
             frames.push(rest.split_to(header.frame_len).slice(header.header_len..));
@@ -558,11 +564,14 @@ fn number(name: &'static str, value: &str, max: u32) -> Result<u32, ModeError> {
         value: value.chars().take(32).collect(),
         max,
     };
-    value.parse().ok().filter(|number| *number <= max).ok_or_else(refused)
+    value
+        .parse()
+        .ok()
+        .filter(|number| *number <= max)
+        .ok_or_else(refused)
 }
 
 /// Longest field of an AU-header. RFC 3640 sets no bound for most; times have 32 bits, and so do sizes.
 const MAX_FIELD_BITS: u32 = 32;
 /// What AU-size of AAC-hbr can say.
 const MAX_HBR_SIZE: usize = (1 << 13) - 1;
-
