@@ -28,20 +28,40 @@ impl Config {
     /// Reads an AudioSpecificConfig, with explicit signalling of SBR and PS in either form (1.6.5).
     pub fn parse(config: &[u8]) -> Result<Self, Error> {
         let mut bits = BitReader::new(config, "AudioSpecificConfig");
-        let mut object_type = object_type(&mut bits)?;
-        let sample_rate = sample_rate(&mut bits)?;
+        let mut parsed = Self::general(&mut bits)?;
+        // What follows refines the picture; senders that cut it off exist, and what stands before it is enough to decode.
+        if parsed.specific(&mut bits).is_ok() && parsed.sbr_rate.is_none() {
+            let _ = parsed.sync_extension(&mut bits);
+        }
+        Ok(parsed)
+    }
+
+    /// Reads an AudioSpecificConfig at the start of longer data, and tells its length in bits. This is for LATM, where nothing
+    /// else tells (1.7.3.1), so there is no backward-compatible signalling behind it, and one that is cut off or of a kind
+    /// whose end is not known here (ELD, `epConfig` 2 and 3, other coders than AAC) is an error.
+    pub fn parse_prefix(data: &[u8]) -> Result<(Self, usize), Error> {
+        let mut bits = BitReader::new(data, "AudioSpecificConfig");
+        let mut parsed = Self::general(&mut bits)?;
+        parsed.specific(&mut bits)?;
+        Ok((parsed, bits.position()))
+    }
+
+    /// The part that does not depend on the coder.
+    fn general(bits: &mut BitReader<'_>) -> Result<Self, Error> {
+        let mut object_type = object_type(bits)?;
+        let sample_rate = sample_rate(bits)?;
         let channel_config = bits.u8(4)?;
         let (mut sbr_rate, mut parametric_stereo) = (None, false);
         if matches!(object_type, SBR | PS) {
             // Hierarchical signalling.
             parametric_stereo = object_type == PS;
-            sbr_rate = Some(self::sample_rate(&mut bits)?);
-            object_type = self::object_type(&mut bits)?;
+            sbr_rate = Some(self::sample_rate(bits)?);
+            object_type = self::object_type(bits)?;
             if object_type == ER_BSAC {
                 bits.skip(4)?; // extensionChannelConfiguration
             }
         }
-        let mut parsed = Self {
+        Ok(Self {
             object_type,
             sample_rate,
             channel_config,
@@ -49,12 +69,7 @@ impl Config {
             frame_len: 1024,
             sbr_rate,
             parametric_stereo,
-        };
-        // What follows refines the picture; senders that cut it off exist, and what stands before it is enough to decode.
-        if parsed.specific(&mut bits).is_ok() && sbr_rate.is_none() {
-            let _ = parsed.sync_extension(&mut bits);
-        }
-        Ok(parsed)
+        })
     }
 
     /// GASpecificConfig (4.4.1) or the frame length of ELD; then the error protection of ER types.
@@ -405,6 +420,15 @@ mod tests {
             config.sbr_rate,
             config.parametric_stereo,
         )
+    }
+
+    #[test]
+    fn the_length_of_a_prefix_is_that_of_its_syntax() {
+        let len = |data: &[u8]| Config::parse_prefix(data).map(|(config, bits)| (config.sample_rate, bits));
+        assert_eq!(len(&[0x12, 0x10, 0xff, 0xff]), Ok((44_100, 16)));
+        assert_eq!(len(&[0x2b, 0x11, 0x88, 0x00, 0xff]), Ok((24_000, 25)));
+        assert!(len(&[0x12]).is_err());
+        assert!(len(&[0xf8, 0xe8, 0x50, 0x00]).is_err()); // ELD
     }
 
     #[test]
