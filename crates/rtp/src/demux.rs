@@ -260,9 +260,9 @@ impl Lane {
         if let media::TrackParams::Audio(audio) = params {
             codec.set_audio(audio);
         }
-        if let Some(config) = config {
+        if let Some(config) = config.as_ref().or(unpacker.config()) {
             // A broken one is left out; the frames will bring a better one, or the track never gets ready.
-            let _ = codec.set_config(&config);
+            let _ = codec.set_config(config);
         }
         let passed_only = crate::mux::is_passed_only(format.codec);
         let wire = (options.direct || passed_only).then(|| Arc::from(section.section()));

@@ -15,9 +15,12 @@
 //! - [`order`]: decoding times from presentation times, which are all that RTP carries.
 //! - [`sdp`], [`format`]: descriptions of sessions, and what a media section means for a track.
 //! - [`payload`]: one module each for the payload formats.
+//! - [`demux`], [`mux`]: all of that together, between the packets of a session and the frames of a stream.
 
 pub mod clock;
+pub mod demux;
 pub mod format;
+pub mod mux;
 pub mod order;
 pub mod packet;
 pub mod payload;

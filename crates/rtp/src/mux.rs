@@ -172,7 +172,7 @@ impl Muxer {
             channel: u8::try_from(index * 2).ok()?,
             payload_type: format.payload_type,
             clock_rate: format.clock_rate,
-            packer: Packer::new(track, &format, self.options.stap_a),
+            packer: Packer::new(track, self.options.stap_a, mix(3) as u16),
             ssrc: ssrc(self.options.seed, index),
             sequence: mix(1) as u16,
             base: mix(2) as u32,

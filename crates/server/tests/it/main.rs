@@ -9,4 +9,5 @@ mod integrity;
 mod on_demand;
 mod process;
 mod publish_play;
+mod rtsp;
 mod tls;

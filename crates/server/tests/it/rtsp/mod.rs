@@ -82,7 +82,7 @@ pub async fn codecs(over: Over, url: &str) -> Result<Vec<String>> {
         "-of",
         "csv=p=0",
     ];
-    let output = Tool::new("ffprobe").args(args).arg(url).run(SOON).await?;
+    let output = Tool::ffprobe().args(args).arg(url).run(SOON).await?;
     Ok(output.stdout_text().split_whitespace().map(str::to_owned).collect())
 }
 
