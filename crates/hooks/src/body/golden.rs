@@ -4,6 +4,8 @@ use super::*;
 use crate::body::flow_report::FlowReport;
 use crate::body::play::Play;
 use crate::body::publish::Publish;
+use crate::body::rtsp_auth::RtspAuth;
+use crate::body::rtsp_realm::RtspRealm;
 use crate::body::server_exited::ServerExited;
 use crate::body::server_keepalive::ServerKeepalive;
 use crate::body::server_started::ServerStarted;
@@ -11,6 +13,7 @@ use crate::body::stream_changed::{Registered, Removed};
 use crate::body::stream_none_reader::StreamNoneReader;
 use crate::body::stream_not_found::StreamNotFound;
 use crate::object::{Statistic, codec_id, codec_name, origin_name, origin_number};
+use crate::rtsp::User;
 use lifecycle::{Client, SessionId};
 use media::CodecId;
 use media::info::{MediaInfo, OriginInfo, OriginType, SockInfo, TrackDetail, TrackInfo};
@@ -103,6 +106,7 @@ fn access(body: &Value, protocol: Protocol) -> Access {
             id: id.to_owned(),
             addr: SocketAddr::new(ip, number(body, "port") as u16),
         },
+        authenticated: false,
     }
 }
 
@@ -134,6 +138,29 @@ fn on_play() {
             &name,
             &body,
             &Play::new(&access(&body, protocol(text(&body, "protocol")))),
+        );
+    }
+}
+
+#[test]
+fn on_rtsp_realm() {
+    for (name, body) in captures("on_rtsp_realm") {
+        check(&name, &body, &RtspRealm::new(&access(&body, Protocol::Rtsp)));
+    }
+}
+
+#[test]
+fn on_rtsp_auth() {
+    for (name, body) in captures("on_rtsp_auth") {
+        let user = User {
+            name: text(&body, "user_name"),
+            realm: text(&body, "realm"),
+            plain_needed: name == "on_rtsp_auth.basic.json",
+        };
+        check(
+            &name,
+            &body,
+            &RtspAuth::new(&access(&body, Protocol::Rtsp), &user),
         );
     }
 }
