@@ -135,10 +135,7 @@ impl Hooks {
                     return;
                 }
                 let Some(info) = look_up(&key, schema) else { return };
-                Event::Registered {
-                    info: Box::new(info),
-                    loss: -1.0,
-                }
+                Event::Registered { info: Box::new(info) }
             }
             Notice::StreamChanged {
                 key,
