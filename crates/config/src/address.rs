@@ -18,13 +18,21 @@ impl Default for Address {
 pub struct PortRange {
     /// Lowest port; at least 1.
     pub first: u16,
-    /// Highest port; at least `first + MIN_LEN`.
+    /// Highest port; at least `first + MIN_LEN - 1`.
     pub last: u16,
 }
 
 impl PortRange {
-    /// ZLM refuses a range whose ends are closer than this (config.md, `rtp_proxy.port_range`).
+    /// Fewest ports of a range, as in ZLM (config.md, `rtp_proxy.port_range`).
     pub const MIN_LEN: u16 = 36;
+
+    /// The pairs of ports in it for RTP and RTCP: an even one and the odd one above it (RFC 3550, section 11).
+    pub fn pairs(self) -> impl DoubleEndedIterator<Item = (u16, u16)> + ExactSizeIterator {
+        let first = self.first.div_ceil(2);
+        // Rounds up without overflow: the pair of an even `last` is outside.
+        let end = self.last / 2 + self.last % 2;
+        (first..end.max(first)).map(|half| (half * 2, half * 2 + 1))
+    }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('-')?;
@@ -32,7 +40,7 @@ impl PortRange {
             first.trim().parse::<u16>().ok()?,
             last.trim().parse::<u16>().ok()?,
         );
-        (first > 0 && last >= first.checked_add(Self::MIN_LEN)?).then_some(Self { first, last })
+        (first > 0 && last >= first.checked_add(Self::MIN_LEN - 1)?).then_some(Self { first, last })
     }
 }
 
@@ -174,14 +182,14 @@ mod tests {
             })
         );
         assert_eq!(
-            PortRange::parse("30000-30036"),
+            PortRange::parse("30000-30035"),
             Some(PortRange {
                 first: 30_000,
-                last: 30_036
+                last: 30_035
             })
         );
         for text in [
-            "30000-30035",
+            "30000-30034",
             "35000-30000",
             "0-100",
             "65535-65535",
@@ -191,5 +199,21 @@ mod tests {
         ] {
             assert_eq!(PortRange::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn ports_come_in_pairs_of_an_even_one_and_the_next() {
+        let ends = |text| {
+            let pairs = PortRange::parse(text).unwrap().pairs();
+            let (len, all) = (pairs.len(), pairs.collect::<Vec<_>>());
+            assert_eq!(len, all.len());
+            (all[0], all[len - 1], len)
+        };
+        assert_eq!(ends("30000-30035"), ((30_000, 30_001), (30_034, 30_035), 18));
+        assert_eq!(ends("30001-30036"), ((30_002, 30_003), (30_034, 30_035), 17));
+        assert_eq!(ends("65500-65535"), ((65_500, 65_501), (65_534, 65_535), 18));
+        assert_eq!(ends("1-36"), ((2, 3), (34, 35), 17));
+        let none = PortRange::default();
+        assert_eq!(none.pairs().len(), 0, "a blank range has no port");
     }
 }

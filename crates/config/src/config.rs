@@ -3,8 +3,8 @@
 use crate::error::{Error, Origin};
 use crate::key::Reload;
 use crate::keys::{
-    self, Api, CMD, CMD_PREFIX, Cluster, Ffmpeg, General, Hls, Hook, Http, Metrics, Protocol, Proxy, Record,
-    Rtc, Rtmp, Rtp, RtpProxy, Rtsp, Srt,
+    self, Api, CMD, CMD_PREFIX, Cluster, Ffmpeg, General, Hls, Hook, Http, Metrics, Multicast, Protocol,
+    Proxy, Record, Rtc, Rtmp, Rtp, RtpProxy, Rtsp, Srt,
 };
 use crate::secret::PUBLISHED_SECRET;
 use crate::source::{ResolvedSource, SourceRule};
@@ -34,6 +34,8 @@ pub struct Config {
     pub http: Http,
     /// Section `metrics`.
     pub metrics: Metrics,
+    /// Section `multicast`.
+    pub multicast: Multicast,
     /// Section `protocol`.
     pub protocol: Protocol,
     /// Section `proxy`.
@@ -79,6 +81,7 @@ impl Config {
             hook: Hook::default(),
             http: Http::default(),
             metrics: Metrics::default(),
+            multicast: Multicast::default(),
             protocol: Protocol::default(),
             proxy: Proxy::default(),
             record: Record::default(),

@@ -1,6 +1,7 @@
 //! What can be wrong with a configuration, in words that say where, what and what is allowed.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -134,6 +135,22 @@ pub enum Error {
         second: &'static str,
         /// Where its value stands.
         second_origin: Origin,
+    },
+    /// A range of addresses that ends before it begins.
+    #[error("{first_key} = {first} ({first_origin}) is above {last_key} = {last} ({last_origin})")]
+    Backwards {
+        /// The key of the first address.
+        first_key: &'static str,
+        /// Its value.
+        first: IpAddr,
+        /// Where it stands.
+        first_origin: Origin,
+        /// The key of the last address.
+        last_key: &'static str,
+        /// Its value.
+        last: IpAddr,
+        /// Where it stands.
+        last_origin: Origin,
     },
     /// The file does not exist.
     #[error("{}: there is no such file", file.display())]

@@ -4,6 +4,7 @@ use crate::Config;
 use crate::address::{Address, IpRanges, PortRange};
 use crate::secret::Secret;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -227,6 +228,8 @@ pub(crate) enum Kind {
     Port(Place<u16>),
     PortRange(Place<PortRange>),
     Address(Place<Address>),
+    /// IPv4 multicast.
+    Group(Place<Ipv4Addr>),
     IpRanges(Place<IpRanges>),
     /// `http` or `https`, or empty.
     HookUrl(Place<Option<String>>),
@@ -313,6 +316,10 @@ impl Kind {
             }
             Kind::PortRange(place) => put(config, *place, PortRange::parse(text).ok_or_else(refuse)?),
             Kind::Address(place) => put(config, *place, text.parse().map(Address).map_err(|_| refuse())?),
+            Kind::Group(place) => {
+                let group = text.parse().ok().filter(Ipv4Addr::is_multicast);
+                put(config, *place, group.ok_or_else(refuse)?);
+            }
             Kind::IpRanges(place) => {
                 let ranges = IpRanges::parse(text);
                 put(
@@ -379,9 +386,10 @@ impl Kind {
             Kind::Seconds { min, max, .. } => format!("a number of seconds from {min} to {max}"),
             Kind::Port(_) => "a port number from 1 to 65535, or 0 for off".to_owned(),
             Kind::PortRange(_) => {
-                format!("two port numbers as min-max, at least {} ports apart", PortRange::MIN_LEN)
+                format!("two port numbers as min-max with at least {} ports", PortRange::MIN_LEN)
             }
             Kind::Address(_) => "an IPv4 or IPv6 address".to_owned(),
+            Kind::Group(_) => "an IPv4 multicast address, 224.0.0.0 to 239.255.255.255".to_owned(),
             Kind::IpRanges(_) => {
                 "IPv4 and IPv6 addresses, each alone or as min-max of one kind, with commas between, or empty for all"
                     .to_owned()
@@ -414,7 +422,7 @@ impl Kind {
             Kind::Seconds { .. } => "float, s",
             Kind::Port(_) => "port",
             Kind::PortRange(_) => "port range",
-            Kind::Address(_) => "address",
+            Kind::Address(_) | Kind::Group(_) => "address",
             Kind::IpRanges(_) => "address ranges",
             Kind::HookUrl(_) => "URL",
             Kind::Text(_) | Kind::Secret(_) => "text",
@@ -443,6 +451,7 @@ impl Kind {
             | Kind::Port(_)
             | Kind::PortRange(_)
             | Kind::Address(_)
+            | Kind::Group(_)
             | Kind::HookUrl(_)
             | Kind::Text(_)
             | Kind::Secret(_)
@@ -465,6 +474,7 @@ impl Kind {
             Kind::Float { .. } | Kind::Seconds { .. } => TomlType::Number,
             Kind::PortRange(_)
             | Kind::Address(_)
+            | Kind::Group(_)
             | Kind::IpRanges(_)
             | Kind::HookUrl(_)
             | Kind::Text(_)

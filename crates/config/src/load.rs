@@ -298,6 +298,7 @@ fn is_service_link(rest: &str, value: &str) -> bool {
 pub(crate) fn check_whole(config: &Config, errors: &mut Vec<Error>) {
     check_certificate(config, errors);
     check_ports(config, errors);
+    check_groups(config, errors);
 }
 
 fn check_certificate(config: &Config, errors: &mut Vec<Error>) {
@@ -325,6 +326,8 @@ fn check_ports(config: &Config, errors: &mut Vec<Error>) {
         ("http.sslport", tls(config.http.ssl_port)),
         ("rtmp.port", config.rtmp.port),
         ("rtmp.sslport", tls(config.rtmp.ssl_port)),
+        ("rtsp.port", config.rtsp.port),
+        ("rtsp.sslport", tls(config.rtsp.ssl_port)),
     ];
     for (index, &(first, port)) in ports.iter().enumerate() {
         for &(second, other) in &ports[index + 1..] {
@@ -339,5 +342,20 @@ fn check_ports(config: &Config, errors: &mut Vec<Error>) {
                 });
             }
         }
+    }
+}
+
+fn check_groups(config: &Config, errors: &mut Vec<Error>) {
+    let (first, last) = (config.multicast.first, config.multicast.last);
+    if last < first {
+        let (first_key, last_key) = ("multicast.addrMin", "multicast.addrMax");
+        errors.push(Error::Backwards {
+            first_origin: config.origin(first_key),
+            first_key,
+            first: first.into(),
+            last_origin: config.origin(last_key),
+            last_key,
+            last: last.into(),
+        });
     }
 }

@@ -60,8 +60,8 @@ impl Answered {
 pub(crate) async fn ask(plane: &Plane, ask: &Ask, limit: Option<Duration>) -> Answered {
     let started = Instant::now();
     let settings = plane.shared.settings();
-    let hook = Hook::of(ask);
-    let Some(endpoint) = settings.endpoint(hook) else {
+    let called = call(plane, &settings, Hook::of(ask), || outgoing(ask), limit).await;
+    let Some(Called { result, attempts }) = called else {
         return Answered {
             outcome: unasked(ask, &settings),
             took: Duration::ZERO,
@@ -69,15 +69,6 @@ pub(crate) async fn ask(plane: &Plane, ask: &Ask, limit: Option<Duration>) -> An
             failure: None,
         };
     };
-    let mut call = Call {
-        plane,
-        settings: &settings,
-        endpoint,
-        attempts: 0,
-    };
-    let deadline = started + call.limit(hook, limit);
-    let result = call.run(&outgoing(ask), deadline).await;
-    let attempts = call.attempts;
     let (outcome, failure) = match result {
         Ok(answer) => read(ask, &answer, &settings),
         Err(failure) => (failed(ask, &failure), Some(failure)),
@@ -88,6 +79,36 @@ pub(crate) async fn ask(plane: &Plane, ask: &Ask, limit: Option<Duration>) -> An
         attempts,
         failure,
     }
+}
+
+/// What came of a call with all its attempts.
+pub(crate) struct Called {
+    pub result: Result<Answer, Failure>,
+    /// Attempts made.
+    pub attempts: u32,
+}
+
+/// Calls a receiver with everything that a question is due: breaker, deadline, further attempts. `None`: the hook is off.
+pub(crate) async fn call(
+    plane: &Plane,
+    settings: &Settings,
+    hook: Hook,
+    outgoing: impl FnOnce() -> Outgoing,
+    limit: Option<Duration>,
+) -> Option<Called> {
+    let endpoint = settings.endpoint(hook)?;
+    let mut call = Call {
+        plane,
+        settings,
+        endpoint,
+        attempts: 0,
+    };
+    let deadline = Instant::now() + call.limit(hook, limit);
+    let result = call.run(&outgoing(), deadline).await;
+    Some(Called {
+        result,
+        attempts: call.attempts,
+    })
 }
 
 struct Call<'a> {

@@ -1,6 +1,7 @@
 //! The web hook contract, outgoing: ZLM's seventeen hooks as far as there are facts for them (hooks.md).
 //!
 //! - [`decide`]: the decision plane, questions that a publisher, a player or a stream waits for ([`Hooks::ask`]).
+//! - [`rtsp`]: authentication of RTSP players, asked by their sessions ([`Hooks::rtsp_realm`], [`Hooks::rtsp_auth`]).
 //! - [`notify`]: the notification plane, news that nobody waits for ([`Hooks::notify`], [`notify::Driver`]).
 //! - [`body`], [`object`]: ZLM's field names; `object` is shared with the API.
 //! - [`reply`]: how an answer is judged and read.
@@ -23,6 +24,7 @@ pub mod object;
 mod plane;
 pub mod reply;
 mod report;
+pub mod rtsp;
 mod service;
 pub mod settings;
 

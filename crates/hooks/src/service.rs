@@ -8,9 +8,10 @@ use crate::keepalive;
 use crate::metrics::Metrics;
 use crate::notify::{self, Driver, Event, Notifier};
 use crate::plane::{Plane, Shared};
+use crate::rtsp::{self, NoPassword, Password, RealmAnswer, User};
 use crate::settings::Settings;
 use hyper::header::HeaderValue;
-use lifecycle::{Ask, Notice};
+use lifecycle::{Access, Ask, Notice};
 use media::info::MediaInfo;
 use media::{Schema, StreamKey};
 use std::sync::Arc;
@@ -97,6 +98,23 @@ impl Hooks {
         decide::ask(&self.decisions, ask, limit).await
     }
 
+    /// Whether an RTSP player is asked for a user name and a password, before its `on_play`. Called by the session itself, with
+    /// `limit` as in [`Hooks::ask`].
+    pub async fn rtsp_realm(&self, access: &Access, limit: Option<Duration>) -> RealmAnswer {
+        rtsp::realm(&self.decisions, access, limit).await
+    }
+
+    /// The password that a user should know who answered the challenge for a realm. Called by the session itself, with `limit` as
+    /// in [`Hooks::ask`]. Who knows it plays with [`Access::authenticated`].
+    pub async fn rtsp_auth(
+        &self,
+        access: &Access,
+        user: &User<'_>,
+        limit: Option<Duration>,
+    ) -> Result<Password, NoPassword> {
+        rtsp::auth(&self.decisions, access, user, limit).await
+    }
+
     /// Tells. Does not wait.
     pub fn notify(&self, event: &Event) {
         self.notifier.send(event);
@@ -117,10 +135,7 @@ impl Hooks {
                     return;
                 }
                 let Some(info) = look_up(&key, schema) else { return };
-                Event::Registered {
-                    info: Box::new(info),
-                    loss: -1.0,
-                }
+                Event::Registered { info: Box::new(info) }
             }
             Notice::StreamChanged {
                 key,

@@ -93,6 +93,9 @@ impl Core {
         let changed = *tracks != **self.gop.tracks();
         self.gop.restart(tracks, &mut effects.items);
         self.keep_stats_of_tracks();
+        for (_, _, stat) in &mut self.stats {
+            stat.loss = None;
+        }
         if changed {
             self.announce_tracks(effects);
         }
@@ -106,6 +109,15 @@ impl Core {
         self.gop.set_tracks(tracks, &mut effects.items);
         self.keep_stats_of_tracks();
         self.announce_tracks(effects);
+    }
+
+    /// Takes what the publisher reported about its tracks, in per cent.
+    pub fn set_losses(&mut self, losses: &mut Vec<(TrackId, f32)>) {
+        for (track, loss) in losses.drain(..) {
+            if let Some((_, _, stat)) = self.stats.iter_mut().find(|(id, _, _)| *id == track) {
+                stat.loss = Some(loss);
+            }
+        }
     }
 
     fn announce_tracks(&mut self, effects: &mut Effects) {

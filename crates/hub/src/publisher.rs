@@ -4,7 +4,7 @@ use crate::core::Effects;
 use crate::gate::Wait;
 use crate::session::Session;
 use crate::stream::{Closed, EndReason, OnLeave, Stream};
-use media::{Frame, Track};
+use media::{Frame, Track, TrackId};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -54,6 +54,8 @@ pub struct Publisher {
     stream: Arc<Stream>,
     session: Session,
     out: Vec<Frame>,
+    /// Reported and not yet told to the stream; one entry per track.
+    losses: Vec<(TrackId, f32)>,
     effects: Effects,
     on_leave: Option<OnLeave>,
 }
@@ -64,6 +66,7 @@ impl Publisher {
             stream,
             session,
             out: Vec::new(),
+            losses: Vec::new(),
             effects: Effects::default(),
             on_leave,
         }
@@ -94,6 +97,19 @@ impl Publisher {
             self.effects.settle(self.stream.counters());
         }
         admission
+    }
+
+    /// Says how many packets of a track were lost among those its source has sent so far. Shown from the next call that writes or
+    /// polls on. A track that was not added is passed over.
+    pub fn set_loss(&mut self, track: TrackId, lost: u64, expected: u64) {
+        if expected == 0 || !self.session.has_track(track) {
+            return;
+        }
+        let loss = (lost.min(expected) as f64 * 100.0 / expected as f64) as f32;
+        match self.losses.iter_mut().find(|(id, _)| *id == track) {
+            Some((_, known)) => *known = loss,
+            None => self.losses.push((track, loss)),
+        }
     }
 
     /// Publishes one frame.
@@ -156,6 +172,7 @@ impl Publisher {
             None if self.session.is_live() => Progress::Live,
             None => return Ok(Progress::Waiting),
         };
+        core.set_losses(&mut self.losses);
         if !self.out.is_empty() {
             let (frames, bytes) = core.publish(now, &mut self.out, &mut self.effects);
             counters.frames_in.add(frames);

@@ -6,7 +6,7 @@ use crate::publisher::Admission;
 use crate::silence::{self, Silence};
 use crate::stream::TrackPolicy;
 use media::stamp::Stamp;
-use media::{Frame, MediaKind, MediaTime, Track};
+use media::{Frame, MediaKind, MediaTime, Track, TrackId};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -140,6 +140,10 @@ impl Session {
             awaiting_key,
         });
         Admission::Added
+    }
+
+    pub fn has_track(&self, id: TrackId) -> bool {
+        self.tracks.iter().any(|known| known.track.id == id)
     }
 
     fn full(&self) -> bool {

@@ -71,6 +71,8 @@ pub(crate) struct TrackStat {
     fps_from: MediaTime,
     fps_frames: u32,
     fps: Option<f32>,
+    /// Packets lost, in per cent. A matter of the publisher, not of the stream.
+    pub loss: Option<f32>,
 }
 
 impl TrackStat {
@@ -125,6 +127,7 @@ impl TrackStat {
             frames: self.frames,
             duration_ms: u64::try_from((self.last - self.first.unwrap_or(self.last)).as_millis())
                 .unwrap_or(0),
+            loss: self.loss,
             detail,
         }
     }

@@ -96,6 +96,9 @@ pub struct Access {
     pub params: String,
     /// Who asks.
     pub client: Client,
+    /// A player that has proved who it is by RTSP authentication: `on_play` is not asked (hooks.md, section 6). False for all
+    /// others, publishers among them.
+    pub authenticated: bool,
 }
 
 impl Access {

@@ -1,6 +1,7 @@
 //! The policy in force. Replaced as a whole when the configuration changes; running timers keep their old delay, as ZLM's do.
 
 use media::Schema;
+use media::info::OriginType;
 use std::time::Duration;
 
 /// The longest that a hook answer can let players wait for a stream. Each of them holds a connection meanwhile.
@@ -36,7 +37,9 @@ pub struct Settings {
     pub flow_threshold: u64,
     /// `rtmp.directProxy`: an RTMP push is offered as RTMP even if its options say otherwise (hooks.md, section 7).
     pub rtmp_direct_proxy: bool,
-    /// Schemas this server can make at all.
+    /// `rtsp.directProxy`: the same for an RTSP push and RTSP.
+    pub rtsp_direct_proxy: bool,
+    /// Schemas this server can make at all, in the order in which a stream is announced in them.
     pub schemas: &'static [Schema],
     /// Pauses between the attempts of a source or a pusher.
     pub backoff: crate::backoff::Backoff,
@@ -66,6 +69,7 @@ impl Default for Settings {
             duplicate_publish: DuplicatePublish::Reject,
             flow_threshold: 1024 * 1024,
             rtmp_direct_proxy: true,
+            rtsp_direct_proxy: true,
             schemas: &[Schema::Rtmp],
             backoff: crate::backoff::Backoff::default(),
             ffmpeg_restart: Duration::ZERO,
@@ -74,6 +78,24 @@ impl Default for Settings {
             max_jobs: 10_000,
             timeline_len: 64,
             timelines_kept: 1_000,
+        }
+    }
+}
+
+impl Settings {
+    /// The schema that a publisher of this kind brings itself, so that the options of its stream cannot switch it off.
+    pub(crate) fn own_schema(&self, origin: OriginType) -> Option<Schema> {
+        match origin {
+            OriginType::RtmpPush => self.rtmp_direct_proxy.then_some(Schema::Rtmp),
+            OriginType::RtspPush => self.rtsp_direct_proxy.then_some(Schema::Rtsp),
+            OriginType::Unknown
+            | OriginType::RtpPush
+            | OriginType::Pull
+            | OriginType::FfmpegPull
+            | OriginType::Mp4Vod
+            | OriginType::DeviceChn
+            | OriginType::RtcPush
+            | OriginType::SrtPush => None,
         }
     }
 }

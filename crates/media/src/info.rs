@@ -61,6 +61,8 @@ pub struct TrackInfo {
     pub frames: u64,
     /// Media so far, in milliseconds.
     pub duration_ms: u64,
+    /// Packets of its source that were lost on the way, in per cent; `None` if nobody counts them, as over TCP.
+    pub loss: Option<f32>,
     /// Parameters by kind.
     pub detail: TrackDetail,
 }

@@ -60,13 +60,18 @@ fn local_stream(call: &Call, dst_url: &str) -> Result<Option<StreamKey>, Failure
     if !call.server.is_own_address(url.host, url.port_or_usual()) {
         return Ok(None);
     }
-    if !url.is(&["rtmp", "rtmps"]) {
+    let path = if url.is(&["rtsp", "rtsps"]) {
+        // RTSP publishers may end their URL so; it is no part of the name (urls.md, section 4).
+        url.path.strip_suffix(".sdp").unwrap_or(url.path)
+    } else if url.is(&["rtmp", "rtmps"]) {
+        url.path
+    } else {
         let scheme = url.scheme;
         return Err(Failure::Failed(format!(
-            "this server takes rtmp and rtmps pushes only, got {scheme}"
+            "this server takes rtmp, rtmps, rtsp and rtsps pushes only, got {scheme}"
         )));
-    }
-    let (app, stream) = StreamKey::split_path(url.path);
+    };
+    let (app, stream) = StreamKey::split_path(path);
     let vhost = url
         .vhost()
         .filter(|_| call.config.general.enable_vhost)

@@ -1,5 +1,6 @@
 //! The endpoints, by topic. Each parses its parameters, asks the server, and shapes the reply.
 
+mod client_options;
 pub mod ffmpeg;
 pub mod login;
 mod media_url;

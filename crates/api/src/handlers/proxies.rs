@@ -1,5 +1,6 @@
 //! Streams that are pulled from elsewhere.
 
+use super::client_options::{self, Direction};
 use super::media_url::MediaUrl;
 use super::{State, seconds};
 use crate::dispatch::Call;
@@ -12,33 +13,11 @@ use media::ProtocolOptions;
 use media::key::DEFAULT_VHOST;
 use serde::Serialize;
 
-/// Parameters that are handed on to the protocol client (api.md, section 2.5).
-const CLIENT_OPTIONS: [&str; 18] = [
-    "rtp_type",
-    "rtsp_beat_type",
-    "rtsp_user",
-    "rtsp_pwd",
-    "rtsp_pwd_md5",
-    "protocol_timeout_ms",
-    "media_timeout_ms",
-    "beat_interval_ms",
-    "net_adapter",
-    "play_track",
-    "proxy_url",
-    "rtsp_speed",
-    "wait_track_ready",
-    "benchmark_mode",
-    "latency",
-    "passphrase",
-    "custom_header",
-    "schema",
-];
-
 /// Whether this server can pull such a source. `schema` says what an HTTP URL without a telling suffix is.
 pub fn can_pull(url: &str, schema: &str) -> bool {
     MediaUrl::parse(url).is_some_and(|url| {
         let flv = schema.eq_ignore_ascii_case("flv") || url.path.to_ascii_lowercase().ends_with(".flv");
-        url.is(&["rtmp", "rtmps"]) || url.is(&["http", "https"]) && flv
+        url.is(&["rtmp", "rtmps", "rtsp", "rtsps"]) || url.is(&["http", "https"]) && flv
     })
 }
 
@@ -48,6 +27,7 @@ pub async fn add(call: Call) -> Answer {
         return Err(Failure::Failed(format!("not supported play schema:{url}")));
     }
     super::check_lengths(&call, &["vhost", "app", "stream"], &["url"])?;
+    let client_options = client_options::read(&call, &url, Direction::Pull)?;
     let timed_out = timed_out(&url);
     let spec = PullSpec {
         key: call.key(),
@@ -57,7 +37,7 @@ pub async fn add(call: Call) -> Answer {
         retry_count: super::retry_count(&call),
         force: call.args.flag("force"),
         timeout: super::timeout_sec(&call),
-        client_options: client_options(&call),
+        client_options,
         rule: None,
     };
     match call.server.operate(Op::AddPull(spec)).await {
@@ -68,12 +48,11 @@ pub async fn add(call: Call) -> Answer {
     }
 }
 
-/// The words of ZLM's clients.
+/// The words of ZLM's clients, which do not tell TLS apart.
 fn timed_out(url: &str) -> String {
     match MediaUrl::parse(url) {
-        Some(url) if !url.is(&["http", "https"]) => {
-            format!("play {} timeout", url.scheme.to_ascii_lowercase())
-        }
+        Some(url) if url.is(&["rtmp", "rtmps"]) => "play rtmp timeout".to_owned(),
+        Some(url) if url.is(&["rtsp", "rtsps"]) => "play rtsp timeout".to_owned(),
         Some(_) | None => "wait http response header timeout".to_owned(),
     }
 }
@@ -97,15 +76,6 @@ fn options(call: &Call, url: &str) -> ProtocolOptions {
         2
     };
     options
-}
-
-pub(super) fn client_options(call: &Call) -> Vec<(String, String)> {
-    let given = |name: &&str| {
-        call.args
-            .get(name)
-            .map(|value| ((*name).to_owned(), value.into_owned()))
-    };
-    CLIENT_OPTIONS.iter().filter_map(given).collect()
 }
 
 /// Removes a pull. WVP deletes FFmpeg sources with this endpoint too (api.md, section 6), so such a key is tried as well.
@@ -188,7 +158,7 @@ fn proxy(call: &Call, view: PullView, with_key: bool) -> Proxy {
         bytes_speed: traffic.bytes_speed,
         total_bytes: traffic.total_bytes,
         src: super::Source::new(key, media.as_ref().map_or("", |media| &media.params)),
-        tracks: media.map_or_else(Vec::new, |media| object::Media::new(&media, None).tracks),
+        tracks: media.map_or_else(Vec::new, |media| object::Media::new(&media, false).tracks),
         state: State::from(&view.state),
         url: view.spec.url,
     }

@@ -1,5 +1,6 @@
 //! Streams that are sent on to another server.
 
+use super::client_options::{self, Direction};
 use super::media_url::MediaUrl;
 use super::{Source, State, seconds};
 use crate::dispatch::Call;
@@ -21,10 +22,11 @@ pub async fn add(call: Call) -> Answer {
             " media source (schema) and  push url not match".to_owned(),
         ));
     }
-    if needed != Schema::Rtmp {
+    if !can_push(&dst_url) {
         return Err(unsupported());
     }
     super::check_lengths(&call, &["vhost", "app", "stream"], &["dst_url"])?;
+    let client_options = client_options::read(&call, &dst_url, Direction::Push)?;
     let stream = call.key();
     let spec = PushSpec {
         key: format!("{needed}/{stream}/{}", md5_hex(&dst_url)),
@@ -33,7 +35,7 @@ pub async fn add(call: Call) -> Answer {
         dst_url,
         retry_count: super::retry_count(&call),
         timeout: super::timeout_sec(&call),
-        client_options: super::proxies::client_options(&call),
+        client_options,
     };
     match call.server.operate(Op::AddPush(spec)).await {
         Ok(OpReply::Key(key)) => Ok(super::key_reply(&key)),
@@ -42,6 +44,11 @@ pub async fn add(call: Call) -> Answer {
         Err(OpError::NotFound) => Err(OpError::SourceNotFound.into()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether this server can push to such a destination.
+fn can_push(dst_url: &str) -> bool {
+    MediaUrl::parse(dst_url).is_some_and(|url| url.is(&["rtmp", "rtmps", "rtsp", "rtsps"]))
 }
 
 /// The schema that a destination needs; `None` if nothing is pushed to such URLs.

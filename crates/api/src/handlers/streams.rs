@@ -11,19 +11,16 @@ use std::collections::BTreeSet;
 
 use super::sessions::Player;
 
-/// `loss` of every track: not known, as for all publishers over TCP.
-const LOSS: f32 = -1.0;
-
 const NOT_FOUND: Failure = Failure::NotFound("can not find the stream");
 
 pub async fn list(call: Call) -> Answer {
     let found = filtered(&call);
     // ZLM adds the loss only when exactly one object matches (observed).
-    let loss = (found.len() == 1).then_some(LOSS);
+    let with_loss = found.len() == 1;
     Ok(Reply::list(
         &found
             .iter()
-            .map(|info| object::Media::new(info, loss))
+            .map(|info| object::Media::new(info, with_loss))
             .collect::<Vec<_>>(),
     ))
 }
@@ -40,7 +37,7 @@ pub async fn is_online(call: Call) -> Answer {
 }
 
 pub async fn info(call: Call) -> Answer {
-    Ok(Reply::new(&object::Media::new(&one(&call)?, Some(LOSS))))
+    Ok(Reply::new(&object::Media::new(&one(&call)?, true)))
 }
 
 pub async fn players(call: Call) -> Answer {

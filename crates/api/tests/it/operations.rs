@@ -82,7 +82,6 @@ async fn a_pull_without_options_has_the_defaults() {
 async fn what_cannot_be_pulled_is_refused_at_once_even_with_force() {
     let client = client(|_| {});
     for url in [
-        "rtsp://h/a/b",
         "http://h/a.m3u8",
         "srt://h?streamid=x",
         "file:///etc/passwd",
@@ -152,7 +151,8 @@ async fn refusals_of_the_engine_are_minus_one_with_their_text() {
         assert_eq!(reply, json!({"code": -1, "msg": error.to_string()}));
     }
     for (url, msg) in [
-        ("rtmps://h/a/b", "play rtmps timeout"),
+        ("rtmps://h/a/b", "play rtmp timeout"),
+        ("rtsps://h/a/b", "play rtsp timeout"),
         ("http://h/a.flv", "wait http response header timeout"),
     ] {
         let client = client(|fake| fake.outcome = Some(OpError::TimedOut));
@@ -321,8 +321,8 @@ async fn an_ffmpeg_source_knows_its_own_stream() {
 }
 
 #[tokio::test]
-async fn ffmpeg_publishes_to_media_servers_only_and_to_this_one_over_rtmp() {
-    let client = client(|fake| fake.own_ports = vec![1935, 554]);
+async fn ffmpeg_publishes_to_media_servers_only_and_to_this_one_over_rtmp_and_rtsp() {
+    let client = client(|fake| fake.own_ports = vec![1935, 554, 322, 9000]);
     let add = async |dst_url: &str| {
         let query = format!("src_url=a&dst_url={dst_url}&timeout_ms=1");
         client.call("addFFmpegSource", &query).await
@@ -336,12 +336,109 @@ async fn ffmpeg_publishes_to_media_servers_only_and_to_this_one_over_rtmp() {
         let refused = json!({"code": -1, "msg": "本服务只支持rtmp/rtsp/srt推流"});
         assert_eq!(add(dst_url).await, refused, "{dst_url}");
     }
-    let refused = json!({"code": -1, "msg": "this server takes rtmp and rtmps pushes only, got rtsp"});
-    assert_eq!(add("rtsp://127.0.0.1/a/b").await, refused);
+    let msg = "this server takes rtmp, rtmps, rtsp and rtsps pushes only, got srt";
+    assert_eq!(
+        add("srt://127.0.0.1?streamid=x").await,
+        json!({"code": -1, "msg": msg})
+    );
     assert!(operations(&client).is_empty());
     for dst_url in ["rtsp://h/a/b", "SRT://h:9000?streamid=x", "rtmps://h/a/b"] {
         assert_eq!(add(dst_url).await["code"], 0, "{dst_url}");
     }
+    for dst_url in ["rtsp://127.0.0.1/a/b", "rtsps://127.0.0.1/a/b.sdp"] {
+        assert_eq!(add(dst_url).await["code"], 0, "{dst_url}");
+        let op = operations(&client).pop();
+        let local = StreamKey::on_default_vhost("a", "b");
+        assert!(
+            matches!(&op, Some(Op::AddFfmpeg(spec)) if spec.local == Some(local)),
+            "{op:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_options_of_an_rtsp_client_are_checked_and_handed_on() {
+    let client = client(|fake| fake.media = vec![stream(VHOST, "live", "test", Schema::Rtsp, 0)]);
+    let pull = async |url: &str, more: &str| {
+        let query = format!("vhost=v&app=a&stream=s&url={url}&{more}");
+        let reply = client.call("addStreamProxy", &query).await;
+        client.call("delStreamProxy", "key=v/a/s").await;
+        reply
+    };
+    let wrong = [
+        (
+            "rtp_type=3",
+            r#""rtp_type" is "3", it must be 0 (TCP), 1 (UDP) or 2 (multicast)"#,
+        ),
+        (
+            "rtp_type=tcp",
+            r#""rtp_type" is "tcp", it must be 0 (TCP), 1 (UDP) or 2 (multicast)"#,
+        ),
+        (
+            "rtsp_beat_type=-1",
+            r#""rtsp_beat_type" is "-1", it must be 0 (RTCP and commands), 1 (RTCP) or 2 (commands)"#,
+        ),
+        (
+            "play_track=9",
+            r#""play_track" is "9", it must be 0 (all tracks), 1 (video) or 2 (audio)"#,
+        ),
+        (
+            "media_timeout_ms=0",
+            r#""media_timeout_ms" is "0", it must be a whole number of milliseconds from 1 to 3600000"#,
+        ),
+        (
+            "rtsp_speed=nan",
+            r#""rtsp_speed" is "nan", it must be a number from 0.1 to 20, or 0 for the speed of the source"#,
+        ),
+        (
+            "net_adapter=eth0",
+            r#""net_adapter" is "eth0", it must be an address of this machine"#,
+        ),
+        (
+            "rtsp_pwd=a%0d%0ab",
+            r#""rtsp_pwd" is "***", it must be text without control characters"#,
+        ),
+    ];
+    for (more, msg) in wrong {
+        assert_eq!(
+            pull("rtsp://h/a/b", more).await,
+            json!({"code": -300, "msg": msg}),
+            "{more}"
+        );
+        // Other clients do not look at them.
+        assert_eq!(pull("rtmp://h/a/b", more).await["code"], 0, "{more}");
+    }
+    let all = "rtp_type=2&rtsp_beat_type=1&rtsp_user=u&rtsp_pwd=p&rtsp_pwd_md5=1&protocol_timeout_ms=1&media_timeout_ms=5000&beat_interval_ms=3600000&net_adapter=::1&play_track=2&rtsp_speed=0.5";
+    assert_eq!(pull("rtsps://h/a/b", all).await["code"], 0);
+    let pulled = operations(&client)
+        .into_iter()
+        .rev()
+        .find(|op| matches!(op, Op::AddPull(_)));
+    let Some(Op::AddPull(spec)) = pulled else {
+        panic!("{pulled:?}")
+    };
+    let handed: Vec<String> = spec
+        .client_options
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(handed.join("&"), all);
+
+    let push = async |more: &str| {
+        let query = format!("schema=rtsp&vhost=v&app=live&stream=test&dst_url=rtsp://h/a/b&{more}");
+        client.call("addStreamPusherProxy", &query).await
+    };
+    let msg = r#""rtp_type" is "2", it must be 0 (TCP) or 1 (UDP)"#;
+    assert_eq!(push("rtp_type=2").await, json!({"code": -300, "msg": msg}));
+    assert_eq!(push("rtp_type=1").await["code"], 0);
+    let Some(Op::AddPush(spec)) = operations(&client).pop() else {
+        panic!("no pusher")
+    };
+    assert_eq!(spec.schema, Schema::Rtsp);
+    assert!(
+        spec.client_options
+            .contains(&("rtp_type".to_owned(), "1".to_owned()))
+    );
 }
 
 #[tokio::test]

@@ -192,13 +192,15 @@ pub(super) const KEYS: &[Key] = &[
         Some(|c| &mut c.hook.on_rtp_server_timeout),
         "Told that a port of openRtpServer got no data.",
     ),
-    later(
+    receiver(
         "hook.on_rtsp_auth",
+        Hot,
         Some(|c| &mut c.hook.on_rtsp_auth),
         "Asked for the password of a user of an RTSP player.",
     ),
-    later(
+    receiver(
         "hook.on_rtsp_realm",
+        Hot,
         Some(|c| &mut c.hook.on_rtsp_realm),
         "Asked whether an RTSP player needs a user name and a password.",
     ),

@@ -9,6 +9,7 @@ mod hls;
 mod hook;
 mod http;
 mod metrics;
+mod multicast;
 mod other;
 mod protocol;
 mod proxy;
@@ -28,6 +29,7 @@ pub use hls::Hls;
 pub use hook::Hook;
 pub use http::Http;
 pub use metrics::Metrics;
+pub use multicast::Multicast;
 pub use protocol::Protocol;
 pub use proxy::Proxy;
 pub use record::Record;
@@ -42,7 +44,7 @@ use crate::key::Key;
 pub(crate) use ffmpeg::{CMD, CMD_PREFIX};
 
 /// The table in the order of the manual and of the sample files.
-const SECTIONS: [&[Key]; 18] = [
+const SECTIONS: [&[Key]; 19] = [
     api::KEYS,
     general::KEYS,
     http::KEYS,
@@ -60,6 +62,7 @@ const SECTIONS: [&[Key]; 18] = [
     rtp_proxy::KEYS,
     rtc::KEYS,
     srt::KEYS,
+    multicast::KEYS,
     other::KEYS,
 ];
 
@@ -142,6 +145,7 @@ mod tests {
                 "/x",
                 "http://x/",
                 "10.0.0.1",
+                "224.1.2.3",
                 "x",
                 "x,/y",
             ];

@@ -7,31 +7,6 @@ use crate::key::{
 
 pub(super) const KEYS: &[Key] = &[
     Key::stored(
-        "multicast.addrMin",
-        "239.0.0.0",
-        First,
-        Kind::Address(None),
-        "First group address of RTSP multicast.",
-    ),
-    Key::stored(
-        "multicast.addrMax",
-        "239.255.255.255",
-        First,
-        Kind::Address(None),
-        "Last group address of RTSP multicast.",
-    ),
-    Key::stored(
-        "multicast.udpTTL",
-        "64",
-        Hot,
-        Kind::Small {
-            min: 0,
-            max: 255,
-            place: None,
-        },
-        "Time to live of RTSP multicast packets.",
-    ),
-    Key::stored(
         "shell.port",
         "0",
         Start,

@@ -84,11 +84,11 @@ pub(super) const KEYS: &[Key] = &[
         Some(|c| &mut c.protocol.options.enable_rtmp),
         "Offer RTMP, HTTP-FLV and WebSocket-FLV.",
     ),
-    later(
+    switch(
         "protocol.enable_rtsp",
         "1",
         Some(|c| &mut c.protocol.options.enable_rtsp),
-        "Offer RTSP and WebRTC.",
+        "Offer RTSP over TCP, UDP and multicast.",
     ),
     later(
         "protocol.enable_ts",
@@ -126,7 +126,7 @@ pub(super) const KEYS: &[Key] = &[
         Some(|c| &mut c.protocol.options.rtmp_demand),
         "Make RTMP and FLV only while somebody plays them.",
     ),
-    later(
+    switch(
         "protocol.rtsp_demand",
         "0",
         Some(|c| &mut c.protocol.options.rtsp_demand),

@@ -8,16 +8,20 @@ use crate::key::{
 /// RTP packets that the server makes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rtp {
-    /// Largest video packet in bytes.
+    /// Largest video packet, RTP header included, in bytes: 200 to 65000.
     pub video_mtu: u32,
-    /// Largest audio packet in bytes.
+    /// Largest audio packet, RTP header included, in bytes: 200 to 65000.
     pub audio_mtu: u32,
+    /// Largest packet that is accepted over TCP, in bytes; a larger one means that the framing was lost.
+    pub max_bytes: u64,
+    /// Packets are made before the end of their frame is known.
+    pub low_latency: bool,
     /// Parameter sets of H.264 share a STAP-A packet.
     pub h264_stap_a: bool,
 }
 
 pub(super) const KEYS: &[Key] = &[
-    Key::stored(
+    Key::zlm(
         "rtp.videoMtuSize",
         "1400",
         New,
@@ -28,7 +32,7 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Largest RTP packet of video, in bytes.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtp.audioMtuSize",
         "600",
         New,
@@ -39,7 +43,7 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Largest RTP packet of audio, in bytes.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtp.rtpMaxSize",
         "10",
         Hot,
@@ -47,18 +51,18 @@ pub(super) const KEYS: &[Key] = &[
             unit: 1024,
             min: 1,
             max: 65_536,
-            place: None,
+            place: Some(|c| &mut c.rtp.max_bytes),
         },
-        "A larger RTP packet on TCP means to ZLMediaKit that the framing was lost, in KB.",
+        "Largest RTP packet that is accepted over TCP, in KB. A larger one means that the framing was lost: the session is ended.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtp.lowLatency",
         "0",
         New,
-        Kind::Bool(None),
+        Kind::Bool(Some(|c| &mut c.rtp.low_latency)),
         "Do not wait for the end of a frame before its packets are made.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtp.h264_stap_a",
         "1",
         New,

@@ -4,7 +4,7 @@ use super::YEAR_S;
 use crate::address::PortRange;
 use crate::key::{
     Key, Kind,
-    Reload::{First, Hot, New, Start},
+    Reload::{Hot, New, Start},
 };
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct RtpProxy {
     /// The port that many senders share; 0 is off.
     pub port: u16,
-    /// Ports for openRtpServer, senders and RTSP over UDP.
+    /// Ports for RTP over UDP, in pairs.
     pub port_range: PortRange,
     /// Limit without RTP.
     pub timeout: Duration,
@@ -29,6 +29,8 @@ pub struct RtpProxy {
     pub gop_cache: u32,
     /// Length of a G.711 packet.
     pub g711_packet: Duration,
+    /// Receive buffer of UDP sockets in bytes; 0 is the system's own.
+    pub udp_recv_buffer: u64,
 }
 
 pub(super) const KEYS: &[Key] = &[
@@ -39,14 +41,14 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Port(Some(|c| &mut c.rtp_proxy.port)),
         "One UDP and TCP port for many GB28181 senders, which are told apart by their SSRC. 0 is off.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtp_proxy.port_range",
         "30000-35000",
-        First,
+        New,
         Kind::PortRange(Some(|c| &mut c.rtp_proxy.port_range)),
-        "Ports for openRtpServer, for RTP senders and for RTSP over UDP, as `min-max`.",
+        "Ports for RTP over UDP, as `min-max`, at least 36 of them. RTP gets an even one and RTCP the odd one above it.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtp_proxy.timeoutSec",
         "15",
         Hot,
@@ -130,7 +132,7 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Length of a G.711 packet in milliseconds, 20 to 180 in steps of 20.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtp_proxy.udp_recv_socket_buffer",
         "4194304",
         New,
@@ -138,9 +140,9 @@ pub(super) const KEYS: &[Key] = &[
             unit: 1,
             min: 0,
             max: 1 << 31,
-            place: None,
+            place: Some(|c| &mut c.rtp_proxy.udp_recv_buffer),
         },
-        "Receive buffer of UDP sockets, in bytes.",
+        "Receive buffer of the UDP sockets for RTP, in bytes. 0 leaves it to the system, which may also give less.",
     ),
     Key::stored(
         "rtp_proxy.merge_frame",

@@ -20,6 +20,10 @@ pub struct Rtsp {
     pub handshake: Duration,
     /// Limit without data.
     pub keep_alive: Duration,
+    /// The packets of an RTSP source reach RTSP players unchanged, and a push is offered as RTSP even if its options say otherwise.
+    pub direct_proxy: bool,
+    /// Each packet is sent at once, not with the others of its frame.
+    pub low_latency: bool,
     /// The transport that players must ask for.
     pub transport: RtspTransport,
 }
@@ -39,28 +43,28 @@ pub enum RtspTransport {
 }
 
 pub(super) const KEYS: &[Key] = &[
-    Key::stored(
+    Key::zlm(
         "rtsp.port",
         "8554",
         Start,
         Kind::Port(Some(|c| &mut c.rtsp.port)),
         "Port of RTSP. 0 is off.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtsp.sslport",
         "8322",
         Start,
         Kind::Port(Some(|c| &mut c.rtsp.ssl_port)),
-        "Port of RTSPS. 0 is off.",
+        "Port of RTSPS. 0 is off. It stays closed as long as `http.cert_file` is empty.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtsp.authBasic",
         "0",
         Hot,
         Kind::Bool(Some(|c| &mut c.rtsp.auth_basic)),
         "Ask players for Basic instead of Digest authentication.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtsp.handshakeSecond",
         "15",
         Hot,
@@ -71,7 +75,7 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Limit for an RTSP session to start playing or publishing, in seconds.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtsp.keepAliveSecond",
         "15",
         Hot,
@@ -82,21 +86,21 @@ pub(super) const KEYS: &[Key] = &[
         },
         "An RTSP session over which nothing came for this many seconds is ended.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtsp.directProxy",
         "1",
         New,
-        Kind::Bool(None),
-        "Forward the RTP packets of an RTSP source unchanged to RTSP players.",
+        Kind::Bool(Some(|c| &mut c.rtsp.direct_proxy)),
+        "Forward the RTP packets of an RTSP source unchanged to RTSP players. An RTSP push is then offered as RTSP even if `enable_rtsp` is off for it.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtsp.lowLatency",
         "0",
         Hot,
-        Kind::Bool(None),
+        Kind::Bool(Some(|c| &mut c.rtsp.low_latency)),
         "Do not collect the RTP packets of a frame before they are sent.",
     ),
-    Key::stored(
+    Key::zlm(
         "rtsp.rtpTransportType",
         "-1",
         Hot,

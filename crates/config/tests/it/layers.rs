@@ -147,6 +147,82 @@ fn values_that_do_not_fit_together_are_refused() {
 }
 
 #[test]
+fn multicast_groups_are_a_range_of_multicast_addresses() {
+    let multicast = |text: &str| ini(&format!("[multicast]\n{text}"));
+    let config = multicast("addrMin=239.1.0.0\naddrMax=239.1.0.0\nudpTTL=1\n")
+        .unwrap()
+        .config;
+    let one = "239.1.0.0".parse().unwrap();
+    assert_eq!(
+        (
+            config.multicast.first,
+            config.multicast.last,
+            config.multicast.ttl
+        ),
+        (one, one, 1)
+    );
+    let backwards = multicast("addrMin=239.1.0.1\naddrMax=239.1.0.0\n").unwrap_err();
+    assert_eq!(
+        backwards.to_string(),
+        "multicast.addrMin = 239.1.0.1 (config.ini:2) is above multicast.addrMax = 239.1.0.0 (config.ini:3)"
+    );
+    for other in ["10.0.0.1", "240.0.0.1", "ff02::1", "", "x"] {
+        let errors = multicast(&format!("addrMax={other}\n")).unwrap_err().to_string();
+        assert!(errors.contains("must be an IPv4 multicast address"), "{errors}");
+    }
+    // The API cannot make a range that would not be loaded again.
+    let change = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let refused = Config::default().set(&[change("multicast.addrMax", "238.0.0.0")]);
+    assert_eq!((refused.changed, refused.rejected.len()), (0, 1));
+    let both = [
+        change("multicast.addrMin", "238.0.0.0"),
+        change("multicast.addrMax", "238.0.0.9"),
+    ];
+    assert_eq!(Config::default().set(&both).changed, 2);
+}
+
+#[test]
+fn rtsp_and_rtp_keys_have_typed_values() {
+    let config = ini(
+        "[rtsp]\ndirectProxy=0\nlowLatency=1\n[rtp]\nvideoMtuSize=1200\naudioMtuSize=700\nrtpMaxSize=20\nlowLatency=1\nh264_stap_a=0\n[rtp_proxy]\nport_range=40000-40100\ntimeoutSec=2.5\nudp_recv_socket_buffer=1000\n",
+    )
+    .unwrap()
+    .config;
+    assert!(!config.rtsp.direct_proxy && config.rtsp.low_latency);
+    assert_eq!((config.rtp.video_mtu, config.rtp.audio_mtu), (1200, 700));
+    assert_eq!(config.rtp.max_bytes, 20 * 1024);
+    assert!(config.rtp.low_latency && !config.rtp.h264_stap_a);
+    let ports = config.rtp_proxy.port_range;
+    assert_eq!(
+        (ports.first, ports.last, ports.pairs().len()),
+        (40_000, 40_100, 50)
+    );
+    assert_eq!(config.rtp_proxy.timeout, std::time::Duration::from_millis(2500));
+    assert_eq!(config.rtp_proxy.udp_recv_buffer, 1000);
+    for text in [
+        "[rtp]\nvideoMtuSize=199\n",
+        "[rtp]\naudioMtuSize=65001\n",
+        "[rtp]\nrtpMaxSize=0\n",
+        "[rtp_proxy]\nport_range=40000-40034\n",
+    ] {
+        assert!(ini(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn rtsp_listens_on_a_port_of_its_own() {
+    let errors = ini("[rtsp]\nport=1935\n").unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "rtmp.port (built-in) and rtsp.port (config.ini:2) both name TCP port 1935"
+    );
+    assert!(
+        ini("[rtsp]\nport=0\nsslport=8080\n").is_ok(),
+        "closed without a certificate"
+    );
+}
+
+#[test]
 fn a_usable_secret_stays_and_any_other_is_replaced() {
     for text in [
         "",
@@ -274,7 +350,7 @@ fn a_difference_names_the_keys_and_when_they_take_effect() {
         [
             ("general.maxStreamWaitMS", Reload::Hot),
             ("http.port", Reload::Start),
-            ("rtp_proxy.port_range", Reload::First),
+            ("rtp_proxy.port_range", Reload::New),
             ("zzz.a", Reload::Hot),
         ]
     );

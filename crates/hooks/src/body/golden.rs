@@ -4,6 +4,8 @@ use super::*;
 use crate::body::flow_report::FlowReport;
 use crate::body::play::Play;
 use crate::body::publish::Publish;
+use crate::body::rtsp_auth::RtspAuth;
+use crate::body::rtsp_realm::RtspRealm;
 use crate::body::server_exited::ServerExited;
 use crate::body::server_keepalive::ServerKeepalive;
 use crate::body::server_started::ServerStarted;
@@ -11,6 +13,7 @@ use crate::body::stream_changed::{Registered, Removed};
 use crate::body::stream_none_reader::StreamNoneReader;
 use crate::body::stream_not_found::StreamNotFound;
 use crate::object::{Statistic, codec_id, codec_name, origin_name, origin_number};
+use crate::rtsp::User;
 use lifecycle::{Client, SessionId};
 use media::CodecId;
 use media::info::{MediaInfo, OriginInfo, OriginType, SockInfo, TrackDetail, TrackInfo};
@@ -103,6 +106,7 @@ fn access(body: &Value, protocol: Protocol) -> Access {
             id: id.to_owned(),
             addr: SocketAddr::new(ip, number(body, "port") as u16),
         },
+        authenticated: false,
     }
 }
 
@@ -134,6 +138,29 @@ fn on_play() {
             &name,
             &body,
             &Play::new(&access(&body, protocol(text(&body, "protocol")))),
+        );
+    }
+}
+
+#[test]
+fn on_rtsp_realm() {
+    for (name, body) in captures("on_rtsp_realm") {
+        check(&name, &body, &RtspRealm::new(&access(&body, Protocol::Rtsp)));
+    }
+}
+
+#[test]
+fn on_rtsp_auth() {
+    for (name, body) in captures("on_rtsp_auth") {
+        let user = User {
+            name: text(&body, "user_name"),
+            realm: text(&body, "realm"),
+            plain_needed: name == "on_rtsp_auth.basic.json",
+        };
+        check(
+            &name,
+            &body,
+            &RtspAuth::new(&access(&body, Protocol::Rtsp), &user),
         );
     }
 }
@@ -229,6 +256,10 @@ fn track(body: &Value) -> TrackInfo {
         ready: body["ready"].as_bool().unwrap(),
         frames: number(body, "frames"),
         duration_ms: number(body, "duration"),
+        loss: body["loss"]
+            .as_f64()
+            .filter(|loss| *loss >= 0.0)
+            .map(|loss| loss as f32),
         detail,
     }
 }
@@ -261,8 +292,7 @@ fn media_info(body: &Value) -> MediaInfo {
 fn on_stream_changed() {
     for (name, body) in captures("on_stream_changed") {
         if body["regist"] == true {
-            let loss = body["tracks"][0]["loss"].as_f64().unwrap();
-            check(&name, &body, &Registered::new(&media_info(&body), loss as f32));
+            check(&name, &body, &Registered::new(&media_info(&body)));
         } else {
             let key = key(&body);
             check(
@@ -278,15 +308,27 @@ fn on_stream_changed() {
 fn reals_stay_reals_and_loss_can_be_left_out() {
     let (_, body) = captures("on_stream_changed")
         .into_iter()
-        .find(|(_, body)| body["regist"] == true)
+        .find(|(_, body)| body["regist"] == true && body["tracks"][0]["loss"] == -1.0)
         .unwrap();
     let info = media_info(&body);
-    let text = String::from_utf8(encode(&Registered::new(&info, -1.0)).to_vec()).unwrap();
+    let text = String::from_utf8(encode(&Registered::new(&info)).to_vec()).unwrap();
     assert!(
         text.contains("\"fps\":25.0") && text.contains("\"loss\":-1.0"),
         "{text}"
     );
-    let without: Value = serde_json::to_value(crate::object::Media::new(&info, None)).unwrap();
+    // The loss of the video is that of the whole stream, whichever track comes first.
+    let mut lossy = info.clone();
+    for (index, track) in lossy.tracks.iter_mut().enumerate() {
+        track.loss = match track.codec.kind() {
+            media::MediaKind::Video => Some(12.5),
+            media::MediaKind::Audio => (index == 0).then_some(f32::NAN),
+        };
+    }
+    let lossy: Value = serde_json::to_value(crate::object::Media::new(&lossy, true)).unwrap();
+    for track in lossy["tracks"].as_array().unwrap() {
+        assert_eq!(track["loss"], 12.5);
+    }
+    let without: Value = serde_json::to_value(crate::object::Media::new(&info, false)).unwrap();
     assert!(
         without["tracks"]
             .as_array()

@@ -5,6 +5,8 @@
 pub mod flow_report;
 pub mod play;
 pub mod publish;
+pub mod rtsp_auth;
+pub mod rtsp_realm;
 pub mod server_exited;
 pub mod server_keepalive;
 pub mod server_started;

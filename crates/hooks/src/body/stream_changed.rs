@@ -15,10 +15,10 @@ pub struct Registered<'a> {
 }
 
 impl<'a> Registered<'a> {
-    /// For a stream that was registered; `loss` in percent, -1.0 if unknown.
-    pub fn new(info: &'a MediaInfo, loss: f32) -> Self {
+    /// For a stream that was registered.
+    pub fn new(info: &'a MediaInfo) -> Self {
         Self {
-            media: Media::new(info, Some(loss)),
+            media: Media::new(info, true),
             regist: true,
         }
     }

@@ -56,8 +56,6 @@ pub enum Event {
     Registered {
         /// The stream as it is at this moment.
         info: Box<MediaInfo>,
-        /// Packet loss of its origin in percent, -1.0 if unknown.
-        loss: f32,
     },
     /// A stream was removed from a schema. (`on_stream_changed`)
     Removed {
@@ -134,7 +132,7 @@ impl Event {
 
     fn body(&self) -> Bytes {
         match self {
-            Self::Registered { info, loss } => body::encode(&Registered::new(info, *loss)),
+            Self::Registered { info } => body::encode(&Registered::new(info)),
             Self::Removed { key, schema, params } => body::encode(&Removed::new(key, *schema, params)),
             Self::FlowReport {
                 access,

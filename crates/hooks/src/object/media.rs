@@ -1,6 +1,7 @@
 //! The media object, its tracks and its socket (api.md, sections 2.1 to 2.3).
 
 use super::names::{codec_id, codec_name, codec_type, origin_name, origin_number};
+use media::MediaKind;
 use media::info::{MediaInfo, SockInfo, TrackDetail, TrackInfo};
 use serde::{Serialize, Serializer};
 use std::net::IpAddr;
@@ -85,9 +86,9 @@ pub struct Media<'a> {
 }
 
 impl<'a> Media<'a> {
-    /// The object for a stream. `loss` is the packet loss of its origin in percent, -1.0 if unknown; `None` leaves the member
-    /// out, as ZLM does in lists of more than one object.
-    pub fn new(info: &'a MediaInfo, loss: Option<f32>) -> Self {
+    /// The object for a stream. Without `with_loss` the member `loss` is left out, as ZLM does in lists of more than one object.
+    pub fn new(info: &'a MediaInfo, with_loss: bool) -> Self {
+        let loss = with_loss.then(|| loss(&info.tracks));
         Self {
             schema: info.schema.as_str(),
             vhost: info.key.vhost(),
@@ -168,8 +169,16 @@ pub enum DetailObject {
     },
 }
 
+/// ZLM shows the loss of the video for all tracks (observed); without video that of the first one.
+fn loss(tracks: &[TrackInfo]) -> f64 {
+    const UNKNOWN: f64 = -1.0;
+    let video = tracks.iter().find(|track| track.codec.kind() == MediaKind::Video);
+    let loss = video.or(tracks.first()).and_then(|track| track.loss);
+    loss.filter(|loss| loss.is_finite()).map_or(UNKNOWN, f64::from)
+}
+
 impl TrackObject {
-    fn new(track: &TrackInfo, loss: Option<f32>) -> Self {
+    fn new(track: &TrackInfo, loss: Option<f64>) -> Self {
         let detail = match track.detail {
             TrackDetail::Video {
                 width,
@@ -211,7 +220,7 @@ impl TrackObject {
             ready: track.ready,
             frames: track.frames,
             duration: track.duration_ms,
-            loss: loss.map(|loss| if loss.is_finite() { f64::from(loss) } else { -1.0 }),
+            loss,
             detail,
         }
     }

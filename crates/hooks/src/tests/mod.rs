@@ -1,6 +1,1 @@
-//! The planes against a scripted receiver: in memory with a paused clock where time matters, over loopback where sockets do.
 
-mod decisions;
-mod network;
-mod notifications;
-mod script;

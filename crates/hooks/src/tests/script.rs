@@ -252,6 +252,7 @@ pub fn access(stream: &str) -> Access {
             id: "3-10".to_owned(),
             addr: "127.0.0.1:4000".parse().unwrap(),
         },
+        authenticated: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::kit::*;
 use hub::{Admission, Closed, EndReason, GateLimits, Progress, PublishError, RingLimits, TrackPolicy};
 use media::options::ProtocolOptions;
-use media::{Frame, MediaKind, TrackId};
+use media::{Frame, MediaKind, Schema, TrackId};
 
 fn bench() -> Bench {
     Bench::new(RingLimits::default(), plain_policy())
@@ -347,4 +347,41 @@ fn a_publisher_that_comes_back_with_fewer_tracks_replaces_the_list() {
     bench.write("a2 a3");
     assert_eq!(tap.poll(), packets("C1:s2 a2 a3"));
     assert_eq!(bench.tap(B).poll(), packets("H C1:s2 a2 a3"));
+}
+
+/// The loss of the video and of the audio track, as reports show it.
+fn losses(bench: &Bench) -> Vec<Option<f32>> {
+    let info = bench.stream.info(Schema::Rtsp, bench.start);
+    info.tracks.iter().map(|track| track.loss).collect()
+}
+
+#[test]
+fn a_publisher_reports_lost_packets_of_its_own_tracks() {
+    let mut bench = bench();
+    let start = bench.start;
+    bench.publisher().set_track(start, video(Some("v1")));
+    bench.publisher().set_track(start, audio(Some("s1")));
+    // Before the tracks are offered, too.
+    bench.publisher().set_loss(VIDEO, 1, 8);
+    bench.write("k0 a0");
+    assert_eq!(losses(&bench), [Some(12.5), None]);
+
+    bench.publisher().set_loss(AUDIO, 0, 100);
+    bench.publisher().set_loss(VIDEO, 0, 0);
+    bench.publisher().set_loss(TrackId(77), 1, 2);
+    bench.publisher().set_loss(VIDEO, 1, 10);
+    bench.publisher().set_loss(VIDEO, 3, 2);
+    assert_eq!(losses(&bench), [Some(12.5), None], "shown with the next call");
+    bench.publisher().poll(start).unwrap();
+    assert_eq!(losses(&bench), [Some(100.0), Some(0.0)]);
+
+    // A changed configuration does not forget it; the next publisher does.
+    bench.publisher().set_track(start, video(Some("v2")));
+    assert_eq!(losses(&bench), [Some(100.0), Some(0.0)]);
+    bench.publisher = None;
+    bench.publisher = Some(bench.stream.publisher(None).unwrap());
+    bench.publisher().set_track(start, video(Some("v2")));
+    bench.publisher().set_track(start, audio(Some("s1")));
+    bench.write("k1 a1");
+    assert_eq!(losses(&bench), [None, None]);
 }

@@ -52,9 +52,10 @@ impl Engine {
 
     /// The delay is over and nobody is there or on the way.
     fn decide_unwatched(&mut self, key: &StreamKey) {
-        let Some(origin) = self.streams.get(key).and_then(|stream| stream.origin.as_ref()) else {
+        let Some(stream) = self.streams.get(key) else {
             return;
         };
+        let Some(origin) = &stream.origin else { return };
         if origin.permanent {
             self.set_idle(key, Idle::Settled);
             return;
@@ -65,10 +66,10 @@ impl Engine {
             return;
         }
         let auto_close = origin.options.auto_close;
-        let schema = origin.schemas.first().copied().unwrap_or(Schema::Rtmp);
+        let schema = stream.last_watched.or(origin.schemas.first().copied());
         let ask = Ask::NoneReader {
             key: key.clone(),
-            schema,
+            schema: schema.unwrap_or(Schema::Rtmp),
             params: origin.params.clone(),
         };
         if auto_close {
@@ -167,9 +168,10 @@ impl Engine {
 
     /// Whether an orphaned stream is past its time. Exists for the timer only; a publisher that returned has cleared it.
     pub(super) fn orphan_over(&mut self, key: &StreamKey) {
-        let Some(origin) = self.streams.get(key).and_then(|stream| stream.origin.as_ref()) else {
+        let Some(stream) = self.streams.get(key) else {
             return;
         };
+        let Some(origin) = &stream.origin else { return };
         if let OriginPhase::Orphan { until } = origin.phase
             && until <= self.now
         {

@@ -232,6 +232,7 @@ impl Engine {
                     &key,
                     incarnation,
                     stream::Reader::Session(id),
+                    session.access.schema,
                     &format!("{}: {}", who(&session.access), end.reason),
                 );
             }

@@ -9,7 +9,7 @@ use crate::op::RuleSource;
 use crate::settings::LONGEST_WAIT;
 use crate::timers::Timer;
 use crate::{Ask, SessionId};
-use media::StreamKey;
+use media::{Schema, StreamKey};
 use std::time::Duration;
 
 impl Engine {
@@ -40,7 +40,15 @@ impl Engine {
             self.refuse_play(id, Refusal::Overload(reason.to_owned()));
             return;
         }
-        self.streams.entry(key.clone()).or_default().authorizing += 1;
+        self.touch(&key);
+        let stream = self.streams.entry(key).or_default();
+        if session.access.authenticated {
+            let access = session.access.clone();
+            self.sessions.insert(id, session);
+            self.admit(id, &access, "by password");
+            return;
+        }
+        stream.authorizing += 1;
         let ticket = self.ask(
             Question::Play(id),
             Ask::Play {
@@ -49,7 +57,6 @@ impl Engine {
         );
         session.phase = SessionPhase::AskingPlay(ticket);
         self.sessions.insert(id, session);
-        self.touch(&key);
     }
 
     pub(super) fn play_answered(&mut self, id: SessionId, answer: Result<(), String>, took: Duration) {
@@ -76,11 +83,11 @@ impl Engine {
             self.refuse_play(id, Refusal::Denied(text));
             return;
         }
-        self.admit(id, &access, took);
+        self.admit(id, &access, &format!("on_play took {took:?}"));
     }
 
-    /// Gives the stream to a player that was let in, or lets it wait.
-    fn admit(&mut self, id: SessionId, access: &Access, took: Duration) {
+    /// Gives the stream to a player that was let in, or lets it wait. `how` it was let in is for the timeline.
+    fn admit(&mut self, id: SessionId, access: &Access, how: &str) {
         let key = &access.key;
         let Some(stream) = self.streams.get_mut(key) else {
             return;
@@ -96,7 +103,7 @@ impl Engine {
             }
             if origin.registered {
                 let incarnation = origin.incarnation;
-                self.grant_play(id, access, incarnation, &format!("on_play took {took:?}"));
+                self.grant_play(id, access, incarnation, how);
                 return;
             }
         }
@@ -128,7 +135,7 @@ impl Engine {
             self.note(
                 key,
                 "viewer_waits",
-                format!("{} waits, {count} in all; on_play took {took:?}", who(access)),
+                format!("{} waits, {count} in all; {how}", who(access)),
             );
         }
         self.want(id, key);
@@ -422,13 +429,21 @@ impl Engine {
         }
     }
 
-    pub(super) fn reader_left(&mut self, key: &StreamKey, incarnation: u64, reader: Reader, detail: &str) {
+    pub(super) fn reader_left(
+        &mut self,
+        key: &StreamKey,
+        incarnation: u64,
+        reader: Reader,
+        schema: Schema,
+        detail: &str,
+    ) {
         let Some(stream) = self.streams.get_mut(key) else {
             return;
         };
         if stream.incarnation(incarnation).is_none() || !stream.readers.remove(&reader) {
             return;
         }
+        stream.last_watched = Some(schema);
         let readers = stream.readers.len();
         if readers == 0 || readers.is_power_of_two() {
             self.note(key, "reader_left", format!("{detail}; {readers} remain"));

@@ -97,9 +97,10 @@ impl Engine {
             .streams
             .get(&key)
             .and_then(|stream| stream.origin.as_ref())
-            .map(|origin| origin.phase);
+            .map(|origin| (origin.phase, origin.kind));
         match present {
-            Some(OriginPhase::Orphan { .. }) => {
+            // Only the same protocol may go on: players hold its track layout, and RTSP ones the publisher's own packets.
+            Some((OriginPhase::Orphan { .. }, orphaned)) if orphaned == kind => {
                 self.note(
                     &key,
                     "publisher_returned",
@@ -111,7 +112,7 @@ impl Engine {
                 self.adopt_ffmpeg(id, &key, grant.incarnation);
                 return Ok(grant);
             }
-            Some(OriginPhase::Fed(_) | OriginPhase::Frozen) => {
+            Some((OriginPhase::Orphan { .. } | OriginPhase::Fed(_) | OriginPhase::Frozen, _)) => {
                 let takeover = answer
                     .takeover
                     .unwrap_or(self.settings.duplicate_publish == DuplicatePublish::Takeover);
@@ -151,7 +152,7 @@ impl Engine {
         rule: Option<&RulePolicy>,
     ) -> PublishGrant {
         let incarnation = self.number();
-        let own = (kind == OriginType::RtmpPush && self.settings.rtmp_direct_proxy).then_some(Schema::Rtmp);
+        let own = self.settings.own_schema(kind);
         let schemas: Vec<Schema> = self
             .settings
             .schemas
@@ -162,6 +163,7 @@ impl Engine {
         self.streams.entry(key.clone()).or_default().origin = Some(Origin {
             incarnation,
             phase: OriginPhase::Fed(feeder),
+            kind,
             params: params.clone(),
             options: options.clone(),
             schemas: schemas.clone(),
@@ -343,6 +345,7 @@ impl Engine {
             return;
         };
         let readers = std::mem::take(&mut stream.readers);
+        stream.last_watched = None;
         if let Idle::Asking(ticket) = std::mem::take(&mut stream.idle) {
             self.cancel(ticket);
         }

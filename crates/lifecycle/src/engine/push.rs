@@ -149,13 +149,14 @@ impl Engine {
             Some(allowed) => push.failures > allowed,
             None => false,
         };
-        let (stream, incarnation, failures) = (push.spec.stream.clone(), push.incarnation, push.failures);
+        let (stream, schema) = (push.spec.stream.clone(), push.spec.schema);
+        let (incarnation, failures) = (push.incarnation, push.failures);
         self.note(
             &stream,
             if was_live { "push_lost" } else { "push_failed" },
             reason,
         );
-        self.reader_left(&stream, incarnation, Reader::Push(job), "pusher");
+        self.reader_left(&stream, incarnation, Reader::Push(job), schema, "pusher");
         if given_up {
             self.forget_push(&key, OpError::Failed(reason.to_owned()));
             return;
@@ -196,7 +197,8 @@ impl Engine {
         };
         if let Some(job) = push.job {
             self.stop_job(job, Command::StopPush(job));
-            self.reader_left(&push.spec.stream, push.incarnation, Reader::Push(job), "pusher");
+            let PushSpec { stream, schema, .. } = &push.spec;
+            self.reader_left(stream, push.incarnation, Reader::Push(job), *schema, "pusher");
         }
         if let Some(op) = push.waiting_op {
             self.finish(op, Err(error));

@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::command::Feeder;
 use crate::op::RuleSource;
 use crate::{JobId, SessionId, Ticket};
+use media::info::OriginType;
 use media::{ProtocolOptions, Schema};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ pub(super) struct Stream {
     pub authorizing: usize,
     /// Who reads the present incarnation.
     pub readers: BTreeSet<Reader>,
+    /// The schema that the last reader of the present incarnation had.
+    pub last_watched: Option<Schema>,
     /// The question about the missing stream.
     pub not_found: NotFound,
     /// How long players may wait for it, if the service said so.
@@ -36,6 +39,8 @@ pub(super) struct Stream {
 pub(super) struct Origin {
     pub incarnation: u64,
     pub phase: OriginPhase,
+    /// What it was opened as. An orphaned stream keeps it.
+    pub kind: OriginType,
     pub params: String,
     pub options: ProtocolOptions,
     /// Schemas it is, or will be, registered in.

@@ -23,6 +23,16 @@ pub fn access(session: u64, stream: &str) -> Access {
             id: format!("s{session}"),
             addr: ([127, 0, 0, 1], 1000).into(),
         },
+        authenticated: false,
+    }
+}
+
+/// The same over RTSP.
+pub fn rtsp(session: u64, stream: &str) -> Access {
+    Access {
+        schema: Schema::Rtsp,
+        protocol: Protocol::Rtsp,
+        ..access(session, stream)
     }
 }
 
@@ -119,6 +129,10 @@ impl Bench {
             got.push(self.word(command));
         }
         assert_eq!(got, expected, "at {ms} ms");
+    }
+
+    pub fn time(&self, ms: u64) -> Instant {
+        self.start + Duration::from_millis(ms)
     }
 
     #[track_caller]

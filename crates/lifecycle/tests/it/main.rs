@@ -8,4 +8,5 @@ mod idle;
 mod play;
 mod publish;
 mod random;
+mod rtsp;
 mod sources;

@@ -367,6 +367,7 @@ impl<S: Io> Driver<S> {
                 id: registration.sock.identifier.clone(),
                 addr: registration.sock.peer,
             },
+            authenticated: false,
         }
     }
 }

@@ -296,6 +296,7 @@ fn access<S>(app: &App, accepted: &Accepted<S>, head: &Head, target: &Target) ->
             id: registration.sock.identifier.clone(),
             addr: app.client_address(registration.sock.peer, &head.headers),
         },
+        authenticated: false,
     }
 }
 
