@@ -228,17 +228,11 @@ impl Demuxer {
         self.lanes.iter_mut().enumerate().filter_map(report).collect()
     }
 
-    /// Packets lost since the beginning, in per cent of those expected, for each track.
-    pub fn losses(&self) -> impl Iterator<Item = (TrackId, f32)> {
+    /// Packets lost and packets expected since the beginning, for each track.
+    pub fn losses(&self) -> impl Iterator<Item = (TrackId, u64, u64)> {
         self.lanes.iter().flatten().map(|lane| {
             let stats = lane.arrivals.stats();
-            let expected = stats.received + stats.lost;
-            let percent = if expected == 0 {
-                0.0
-            } else {
-                stats.lost as f32 * 100.0 / expected as f32
-            };
-            (lane.id, percent)
+            (lane.id, stats.lost, stats.received + stats.lost)
         })
     }
 

@@ -170,7 +170,7 @@ impl App {
     /// A pair of UDP ports of `rtp_proxy.port_range` on one of our addresses.
     pub fn udp_pair(&self, ip: IpAddr) -> std::io::Result<Pair> {
         let config = self.config();
-        Pair::open(ip, &config.rtp_proxy.port_range.range(), config.rtp_proxy.udp_buffer as usize)
+        Pair::open(ip, config.rtp_proxy.port_range, usize::try_from(config.rtp_proxy.udp_recv_buffer).unwrap_or(usize::MAX))
     }
 
     /// Everything that is served over HTTP but live streams.

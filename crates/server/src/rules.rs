@@ -34,6 +34,7 @@ pub fn settings(config: &Config) -> lifecycle::Settings {
         },
         flow_threshold: config.general.flow_threshold,
         rtmp_direct_proxy: config.rtmp.direct_proxy,
+        rtsp_direct_proxy: config.rtsp.direct_proxy,
         schemas: SCHEMAS,
         backoff: Backoff {
             min: config.proxy.retry_min,

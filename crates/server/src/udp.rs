@@ -2,12 +2,12 @@
 
 use crate::sessions::plain;
 use bytes::{Bytes, BytesMut};
+use config::PortRange;
 use rand::Rng;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::task::{Context, Poll, ready};
 use tokio::net::UdpSocket;
 
@@ -34,27 +34,15 @@ impl Pair {
     /// # Errors
     ///
     /// No pair of the range is free, or sockets cannot be opened.
-    pub fn open(ip: IpAddr, range: &RangeInclusive<u16>, buffer: usize) -> io::Result<Self> {
-        let first = u32::from(*range.start()).next_multiple_of(2);
-        let last = u32::from(*range.end());
-        let pairs = (last + 1).saturating_sub(first) / 2;
-        if pairs == 0 {
-            return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "the range holds no pair"));
-        }
+    pub fn open(ip: IpAddr, range: PortRange, buffer: usize) -> io::Result<Self> {
+        let (before, after) = (range.pairs(), range.pairs());
         // From anywhere, so that a port is not given to the next client while packets for the last one still arrive.
-        let start = rand::rng().random_range(0..pairs);
-        for turn in 0..pairs {
-            let port = (first + (start + turn) % pairs * 2) as u16;
-            let opened = socket(SocketAddr::new(ip, port), buffer)
-                .and_then(|rtp| Ok((rtp, socket(SocketAddr::new(ip, port + 1), buffer)?)));
+        let start = rand::rng().random_range(0..range.pairs().len().max(1));
+        for ports in after.skip(start).chain(before.take(start)) {
+            let opened = socket(SocketAddr::new(ip, ports.0), buffer)
+                .and_then(|rtp| Ok((rtp, socket(SocketAddr::new(ip, ports.1), buffer)?)));
             match opened {
-                Ok((rtp, rtcp)) => {
-                    return Ok(Self {
-                        rtp,
-                        rtcp,
-                        ports: (port, port + 1),
-                    });
-                }
+                Ok((rtp, rtcp)) => return Ok(Self { rtp, rtcp, ports }),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error),
             }
@@ -274,36 +262,35 @@ mod tests {
     const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     /// Pairs that no other test of this process takes: found by asking the system for a free port.
-    async fn range(pairs: u16) -> RangeInclusive<u16> {
+    async fn range() -> PortRange {
         loop {
             let probe = UdpSocket::bind((LOCAL, 0)).await.expect("a port");
-            let start = probe.local_addr().expect("bound").port() & !1;
-            if let Some(end) = start.checked_add(pairs * 2 - 1) {
-                return start..=end;
+            let first = probe.local_addr().expect("bound").port() & !1;
+            if let Some(last) = first.checked_add(PortRange::MIN_LEN - 1) {
+                return PortRange { first, last };
             }
         }
     }
 
     #[tokio::test]
     async fn a_pair_is_even_and_odd_and_the_range_is_a_bound() {
-        let range = range(3).await;
+        let range = range().await;
         let mut open = Vec::new();
-        while let Ok(pair) = Pair::open(LOCAL, &range, 64 * 1024) {
+        while let Ok(pair) = Pair::open(LOCAL, range, 64 * 1024) {
             let (rtp, rtcp) = pair.ports();
-            assert!(rtp % 2 == 0 && rtcp == rtp + 1 && range.contains(&rtp) && range.contains(&rtcp));
+            assert!(rtp % 2 == 0 && rtcp == rtp + 1 && range.first <= rtp && rtcp <= range.last);
             open.push(pair);
         }
-        assert!(open.len() <= 3);
-        let error = Pair::open(LOCAL, &range, 0).expect_err("none is left");
+        assert!(open.len() <= usize::from(PortRange::MIN_LEN / 2));
+        let error = Pair::open(LOCAL, range, 0).expect_err("none is left");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(open);
-        Pair::open(LOCAL, &range, 0).expect("free again");
+        Pair::open(LOCAL, range, 0).expect("free again");
     }
 
     #[tokio::test]
     async fn only_the_peer_is_heard_and_its_port_is_learned() {
-        let range = range(40).await;
-        let pair = Pair::open(LOCAL, &range, 64 * 1024).expect("a pair");
+        let pair = Pair::open(LOCAL, range().await, 64 * 1024).expect("a pair");
         let ports = pair.ports();
         let mut endpoints = Endpoints::default();
         endpoints.set(0, Endpoint::new(pair, LOCAL, (9, 9)));

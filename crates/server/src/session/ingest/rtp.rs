@@ -4,7 +4,7 @@ use super::Feed;
 use crate::link::{Granted, Link};
 use bytes::Bytes;
 use hub::{Closed, PublishError};
-use media::{MediaKind, TrackId};
+use media::MediaKind;
 use rtp::demux::{Demuxer, Event, Options};
 use rtp::sdp::Media;
 use std::time::{Duration, Instant};
@@ -110,13 +110,10 @@ impl Ingest {
             return Vec::new();
         }
         self.next_report = now + REPORT_INTERVAL;
-        for (track, loss) in self.demuxer.losses() {
-            self.set_loss(track, loss);
+        let publisher = self.feed.publisher();
+        for (track, lost, expected) in self.demuxer.losses() {
+            publisher.set_loss(track, lost, expected);
         }
         self.demuxer.reports(now)
-    }
-
-    fn set_loss(&mut self, track: TrackId, loss: f32) {
-        self.feed.publisher().set_loss(track, loss);
     }
 }

@@ -1,10 +1,12 @@
 //! Who may play: the realm and the password come from the hook service (`on_rtsp_realm`, `on_rtsp_auth`).
 
 use crate::app::App;
-use hooks::{Hooks, RealmAnswer};
+use hooks::Hooks;
+use hooks::rtsp::{RealmAnswer, UNAUTHED_REALM, User};
 use lifecycle::Access;
 use rtsp::auth::{Challenge, Credentials, Secret};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a connection knows of its player.
 #[derive(Debug, Default)]
@@ -72,11 +74,13 @@ pub async fn check(
         return (gate, checked);
     }
     let plain = challenge.is_basic();
-    let password = app
-        .hooks
-        .rtsp_auth(&access, credentials.user(), &challenge.realm, plain)
-        .await;
-    let right = password.is_some_and(|password| {
+    let user = User {
+        name: credentials.user(),
+        realm: &challenge.realm,
+        plain_needed: plain,
+    };
+    let password = app.hooks.rtsp_auth(&access, &user, Some(PATIENCE)).await;
+    let right = password.is_ok_and(|password| {
         let secret = if password.encrypted {
             Secret::Ha1Md5(&password.text)
         } else {
@@ -96,12 +100,12 @@ async fn ask_realm(hooks: &Hooks, access: &Access, basic: bool, nonce: u128) -> 
             Challenge::digest(realm, format!("{nonce:032x}"))
         }
     };
-    match hooks.rtsp_realm(access).await {
+    match hooks.rtsp_realm(access, Some(PATIENCE)).await {
         RealmAnswer::Open => Gate::Open,
         RealmAnswer::Realm(realm) => Gate::Challenged(challenge(realm)),
-        RealmAnswer::Failed => Gate::Locked(challenge(UNKNOWN_REALM.to_owned())),
+        RealmAnswer::Failed(_) => Gate::Locked(challenge(UNAUTHED_REALM.to_owned())),
     }
 }
 
-/// The realm when the service does not answer, as in ZLM (hooks.md, section 4).
-const UNKNOWN_REALM: &str = "unAuthedRealm";
+/// How long a player waits for the service at most, each time.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -124,7 +124,7 @@ impl Driver {
                     config::RtspTransport::Multicast => Allowed::Multicast,
                 },
                 limits: Limits {
-                    max_data: config.rtp.max_size as usize,
+                    max_data: usize::try_from(config.rtp.max_bytes).unwrap_or(usize::MAX),
                     ..Limits::default()
                 },
             },

@@ -33,8 +33,8 @@ pub struct Group {
     _end: DropGuard,
 }
 
-/// Tracks of one group at most: what a description may have.
-const MAX_TRACKS: u16 = 16;
+/// Tracks of one group at most: as many as the shortest port range has pairs.
+const MAX_TRACKS: u16 = config::PortRange::MIN_LEN / 2 - 1;
 
 impl Groups {
     /// The group of a stream, made if need be. `local`: our address, which decides the network it is sent to. `None`: no address
@@ -59,12 +59,8 @@ impl Groups {
             .take(taken.len() + 1)
             .map(|turn| Ipv4Addr::from(u32::from(first) + (start + turn) % (span + 1)))
             .find(|address| !taken.contains(address))?;
-        let range = &config.rtp_proxy.port_range;
-        let room = MAX_TRACKS * 2;
-        let base = range.start().next_multiple_of(2);
-        if range.end().checked_sub(base)? < room {
-            return None;
-        }
+        // The ports of a group are bound by its receivers, so they need not be free here.
+        let (base, _) = config.rtp_proxy.port_range.pairs().next()?;
         let stop = CancellationToken::new();
         let group = Arc::new(Group {
             address,
