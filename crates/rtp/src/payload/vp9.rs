@@ -250,11 +250,12 @@ impl Descriptor {
 }
 
 /// Cuts pictures into packets: in non-flexible mode, as one layer.
+///
+/// Without layer indices, for FFmpeg up to 9.0 takes TL0PICIDX for the first byte of the frame (observed). libwebrtc drops pictures of
+/// this mode that have none (read in source).
 #[derive(Debug)]
 pub struct Packer {
     picture_id: u16,
-    /// TL0PICIDX. Receivers of browsers drop pictures without one (libwebrtc, read in source).
-    picture_index: u8,
 }
 
 impl Packer {
@@ -262,16 +263,14 @@ impl Packer {
     pub fn new(first_picture_id: u16) -> Self {
         Self {
             picture_id: first_picture_id,
-            picture_index: 0,
         }
     }
 
     /// Hands the packets of a picture to `sink`. None, if it is empty.
     pub fn pack(&mut self, frame: &media::Frame, sink: &mut impl Sink) {
         let [id_high, id_low] = (self.picture_id | LONG_ID).to_be_bytes();
-        let head: [u8; HEAD_LEN] = [I | L, id_high, id_low, 0, self.picture_index];
+        let head: [u8; HEAD_LEN] = [I, id_high, id_low];
         self.picture_id = self.picture_id.wrapping_add(1);
-        self.picture_index = self.picture_index.wrapping_add(1);
 
         let header = Header::parse(&frame.data);
         let predicted = match header {
@@ -322,7 +321,7 @@ const SIZE_LEN_MAX: usize = 4;
 const MAX_INDEX_LEN: usize = 2 + MAX_LAYERS * SIZE_LEN_MAX;
 
 /// Bytes of the descriptors that are written, without structure.
-const HEAD_LEN: usize = 5;
+const HEAD_LEN: usize = 3;
 /// M: a picture id of 15 bits.
 const LONG_ID: u16 = 0x8000;
 const MAX_DIFFS: usize = 3;
@@ -670,16 +669,16 @@ mod tests {
         ]
         .concat();
         let packets = pack(&[key, vec![0x86, 0, 0]], 100);
-        let heads: Vec<&[u8]> = packets.iter().map(|(.., payload)| &payload[..5]).collect();
+        let heads: Vec<&[u8]> = packets.iter().map(|(.., payload)| &payload[..3]).collect();
         assert_eq!(
             heads,
             [
-                &[I | L | B | V, 0xff, 0xff, 0, 0],
-                &[I | L | E, 0xff, 0xff, 0, 0],
-                &[I | P | L | B | E, 0x80, 0x00, 0, 1]
+                &[I | B | V, 0xff, 0xff],
+                &[I | E, 0xff, 0xff],
+                &[I | P | B | E, 0x80, 0x00]
             ]
         );
-        assert_eq!(packets[0].2[5..11], [0x10, 1, 64, 0, 180, 0xa2]);
+        assert_eq!(packets[0].2[3..9], [0x10, 1, 64, 0, 180, 0xa2]);
         assert_eq!(structure(65536, 1), None);
     }
 
