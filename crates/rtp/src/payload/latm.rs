@@ -199,8 +199,24 @@ impl Unpacker {
         self.skipped = None;
     }
 
-    /// `AudioMuxElement` (ISO/IEC 14496-3, 1.7.3.1). Bytes behind the element are let pass, unless it has to be `exact`.
+    /// Reads an element. Its units come whole or not at all.
     fn read_element(
+        &mut self,
+        element: &Bytes,
+        timestamp: i64,
+        exact: bool,
+        out: &mut Vec<Unit>,
+    ) -> Result<(), Error> {
+        let before = out.len();
+        let result = self.read_units(element, timestamp, exact, out);
+        if result.is_err() {
+            out.truncate(before);
+        }
+        result
+    }
+
+    /// `AudioMuxElement` (ISO/IEC 14496-3, 1.7.3.1). Bytes behind the element are let pass, unless it has to be `exact`.
+    fn read_units(
         &mut self,
         element: &Bytes,
         timestamp: i64,
@@ -211,12 +227,11 @@ impl Unpacker {
             return Ok(());
         }
         let mut bits = Cursor::new(element);
-        if self.in_band && bits.u(1)? == 0 {
-            let mux = StreamMuxConfig::read(&mut bits)?;
-            self.changed |= self.config() != Some(&mux.audio_config);
-            self.mux = Some(mux);
-        }
-        let Some(mux) = &self.mux else {
+        let brought = match self.in_band && bits.u(1)? == 0 {
+            true => Some(StreamMuxConfig::read(&mut bits)?),
+            false => None,
+        };
+        let Some(mux) = brought.as_ref().or(self.mux.as_ref()) else {
             return Err(Error::Value {
                 what: "useSameStreamMux",
                 got: 1,
@@ -225,7 +240,6 @@ impl Unpacker {
         };
         let unit_ticks =
             i64::from(mux.config.frame_len) * i64::from(self.clock_rate) / i64::from(mux.config.sample_rate);
-        let first = out.len();
         for nth in 0..mux.units_per_element {
             // PayloadLengthInfo: the sum of bytes up to the first below 255.
             let mut len = 0usize;
@@ -245,8 +259,11 @@ impl Unpacker {
             }
         }
         if exact && (bits.left().saturating_sub(mux.other_data_bits as usize)) / 8 > 0 {
-            out.truncate(first);
             return Err(Error::Orphan);
+        }
+        if let Some(mux) = brought {
+            self.changed |= self.config() != Some(&mux.audio_config);
+            self.mux = Some(mux);
         }
         Ok(())
     }
@@ -366,7 +383,7 @@ impl<'a> Cursor<'a> {
             .map(|index| (u16::from_be_bytes([at(index), at(index + 1)]) >> (8 - shift)) as u8)
             .collect();
         if let Some(last) = copy.last_mut()
-            && len % 8 > 0
+            && !len.is_multiple_of(8)
         {
             *last &= 0xff << (8 - len % 8);
         }
