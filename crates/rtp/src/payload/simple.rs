@@ -162,7 +162,10 @@ pub(super) mod testing {
     }
 
     pub fn hex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
     }
 
     /// RTP packets in hexadecimal, with headers of 12 bytes, as payloads.
@@ -210,13 +213,20 @@ mod tests {
         let split = |kind, len: usize| {
             let mut packets = Packets::new(101);
             Packer::new(kind).pack(&frame(&vec![1; len]), &mut packets);
-            packets.sent.iter().map(|sent| (sent.timestamp, sent.payload.len())).collect::<Vec<_>>()
+            packets
+                .sent
+                .iter()
+                .map(|sent| (sent.timestamp, sent.payload.len()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(split(Kind::G711 { channels: 1 }, 160), [(0, 101), (101, 59)]);
         assert_eq!(split(Kind::G711 { channels: 2 }, 160), [(0, 100), (50, 60)]);
         // The last byte is half a sample.
         assert_eq!(split(Kind::L16 { channels: 1 }, 201), [(0, 100), (50, 100)]);
-        assert_eq!(split(Kind::L16 { channels: 2 }, 204), [(0, 100), (25, 100), (50, 4)]);
+        assert_eq!(
+            split(Kind::L16 { channels: 2 }, 204),
+            [(0, 100), (25, 100), (50, 4)]
+        );
         // A sample of 200 channels is longer than the payload, and still one.
         assert_eq!(split(Kind::L16 { channels: 200 }, 800), [(0, 400), (1, 400)]);
     }
