@@ -575,3 +575,304 @@ fn number(name: &'static str, value: &str, max: u32) -> Result<u32, ModeError> {
 const MAX_FIELD_BITS: u32 = 32;
 /// What AU-size of AAC-hbr can say.
 const MAX_HBR_SIZE: usize = (1 << 13) - 1;
+#[cfg(test)]
+mod tests {
+    use super::super::simple::testing::{Packets, Sent, capture, deliver, frame, hex};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unpack(mode: Mode, packets: &[Sent], lost: &[usize]) -> (Vec<Unit>, Vec<Error>) {
+        let (mut unpacker, mut out, mut errors) = (Unpacker::new(mode, 1024), Vec::new(), Vec::new());
+        deliver(packets, lost, |input| {
+            errors.extend(unpacker.push(input, &mut out).err())
+        });
+        unpacker.flush(&mut out);
+        (out, errors)
+    }
+
+    fn sent(timestamp: i64, marker: bool, payload: &[&[u8]]) -> Sent {
+        Sent {
+            timestamp,
+            marker,
+            payload: payload.concat().into(),
+        }
+    }
+
+    fn unit(timestamp: i64, data: &[u8]) -> Unit {
+        Unit {
+            timestamp,
+            data: Bytes::copy_from_slice(data),
+        }
+    }
+
+    /// Packets of AAC-hbr with units of the given bytes, 1024 ticks apart.
+    fn pack(units: &[Vec<u8>], max_payload: usize) -> Vec<Sent> {
+        let mut packets = Packets::new(max_payload);
+        for unit in units {
+            Packer::new().pack(&frame(unit), &mut packets);
+            packets.timestamp += 1024;
+        }
+        packets.sent
+    }
+
+    /// One AU-header of AAC-hbr, behind its AU-headers-length.
+    fn header(size: usize) -> [u8; 4] {
+        let [high, low] = ((size as u16) << 3).to_be_bytes();
+        [0, 16, high, low]
+    }
+
+    #[test]
+    fn fragments_of_ffmpeg_are_put_together() {
+        let packets = capture(FRAGMENTS_OF_FFMPEG);
+        let (units, errors) = unpack(Mode::HBR, &packets, &[]);
+        let first = packets[0].timestamp;
+        assert_eq!(
+            units,
+            [unit(first, &hex(UNITS[0])), unit(first + 1024, &hex(UNITS[1]))]
+        );
+        assert_eq!(errors, []);
+        // What FFmpeg makes of the units is what the packer makes.
+        let mut packed = Packets::new(68);
+        packed.timestamp = first;
+        Packer::new().pack(&frame(&hex(UNITS[0])), &mut packed);
+        assert_eq!(packed.sent, packets[..3]);
+    }
+
+    #[test]
+    fn several_units_in_a_packet_are_a_frame_apart() {
+        let packet = sent(5, true, &[&[0, 48, 0, 8, 0, 16, 0, 24], &[1, 2, 2, 3, 3, 3]]);
+        let (units, errors) = unpack(Mode::HBR, &[packet], &[]);
+        assert_eq!(
+            units,
+            [unit(5, &[1]), unit(1029, &[2, 2]), unit(2053, &[3, 3, 3])]
+        );
+        assert_eq!(errors, []);
+    }
+
+    #[test]
+    fn the_fmtp_line_tells_the_headers() {
+        let parse = |line: &'static str| Mode::parse(line.split(';').filter_map(|part| part.split_once('=')));
+        let line =
+            "profile-level-id=1;mode=AAC-hbr;sizelength=13;indexLength=3;INDEXDELTALENGTH=3; config=1190";
+        assert_eq!(parse(line), Ok(Mode::HBR));
+        assert_eq!(parse("mode=aac-HBR"), Ok(Mode::HBR));
+        assert_eq!(parse("mode=AAC-lbr"), Ok(Mode::LBR));
+        assert_eq!(parse(""), Ok(Mode::HBR));
+        assert_eq!(parse("mode=generic"), Ok(Mode::default()));
+        // AMS32 (gortsplib, pull request 118): headers of 13 bits.
+        let short = Mode {
+            size_length: 13,
+            ..Mode::default()
+        };
+        assert_eq!(parse("mode=AAC-hbr;config=1190;sizeLength=13"), Ok(short));
+        let (units, errors) = unpack(short, &[sent(0, true, &[&[0, 13, 0, 16, 7, 7]])], &[]);
+        assert_eq!((units, errors), (vec![unit(0, &[7, 7])], vec![]));
+        assert_eq!(
+            parse("sizeLength=33").unwrap_err().to_string(),
+            "sizeLength in the fmtp line is \"33\": a number from 0 to 32 (RFC 3640, 4.1)"
+        );
+        assert!(parse("mode=AAC-hbr;constantDuration=x").is_err());
+    }
+
+    #[test]
+    fn every_field_of_a_header_is_stepped_over() {
+        let mode = Mode {
+            size_length: 8,
+            index_length: 2,
+            index_delta_length: 2,
+            cts_delta_length: 4,
+            dts_delta_length: 4,
+            random_access: true,
+            stream_state_length: 3,
+            auxiliary_size_length: 8,
+            constant_duration: Some(960),
+            ..Mode::default()
+        };
+        // 2: index, CTS-flag 0, DTS-flag 1 and 4 bits, RAP, 3 bits of state; then 1 with both times: 20 and 24 bits.
+        let headers = [
+            0b0000_0010,
+            0b0001_1010,
+            0b1101_0000,
+            0b0001_0011,
+            0b1101_1111,
+            0b0101_0000,
+        ];
+        let packet = sent(0, true, &[&[0, 44], &headers, &[9, 0xff, 0x80], &[4, 5, 6]]);
+        let (units, errors) = unpack(mode, &[packet], &[]);
+        assert_eq!(errors, []);
+        assert_eq!(units, [unit(0, &[4, 5]), unit(960, &[6])]);
+    }
+
+    #[test]
+    fn units_of_constant_size_need_no_headers() {
+        let mode = Mode {
+            constant_size: Some(2),
+            ..Mode::default()
+        };
+        let (units, _) = unpack(mode, &[sent(0, true, &[&[1, 1, 2, 2]])], &[]);
+        assert_eq!(units, [unit(0, &[1, 1]), unit(1024, &[2, 2])]);
+        let (units, _) = unpack(mode, &[sent(0, false, &[&[1]]), sent(0, true, &[&[2]])], &[]);
+        assert_eq!(units, [unit(0, &[1, 2])]);
+    }
+
+    #[test]
+    fn interleaving_is_refused_by_name() {
+        let (units, errors) = unpack(
+            Mode::HBR,
+            &[sent(0, true, &[&[0, 32, 0, 8, 0, 10], &[1, 2]])],
+            &[],
+        );
+        assert_eq!(units, []);
+        assert_eq!(
+            errors[0].to_string(),
+            "AU-Index-delta is 2: 0: interleaved access units (RFC 3640, 3.2.3.2) are not supported"
+        );
+    }
+
+    #[test]
+    fn deviations_of_real_senders_are_read() {
+        // ADTS within the unit; ADTS without AU-headers.
+        let adts = [0xff, 0xf1, 0x50, 0x80, 0x01, 0x3f, 0xfc, 0x21, 0x22];
+        let whole = sent(0, true, &[&header(9), &adts]);
+        assert_eq!(
+            unpack(Mode::HBR, &[whole], &[]),
+            (vec![unit(0, &adts[7..])], vec![])
+        );
+        let bare = sent(0, true, &[&adts, &adts]);
+        assert_eq!(
+            unpack(Mode::HBR, &[bare], &[]),
+            (vec![unit(0, &adts[7..]), unit(1024, &adts[7..])], vec![])
+        );
+        // AU-headers-length in bytes, or 0: believed if the size fits.
+        for length in [0, 2, 20] {
+            let right = sent(0, true, &[&[0, length, 0, 16], &[7, 7]]);
+            assert_eq!(unpack(Mode::HBR, &[right], &[]), (vec![unit(0, &[7, 7])], vec![]));
+            let wrong = sent(0, true, &[&[0, length, 0, 16], &[7, 7, 7]]);
+            let (units, errors) = unpack(Mode::HBR, &[wrong], &[]);
+            assert_eq!((units.len(), errors.len()), (0, 1), "{length}");
+        }
+        // Without any marker, each unit comes when the next has begun.
+        let unmarked = [1, 2, 3].map(|n| sent(n.into(), false, &[&header(1), &[n]]));
+        assert_eq!(
+            unpack(Mode::HBR, &unmarked, &[]).0,
+            [unit(1, &[1]), unit(2, &[2])]
+        );
+    }
+
+    /// MediaMTX before September 2026: the AU-size of a fragment is that of the fragment.
+    #[test]
+    fn fragments_with_sizes_of_their_own_are_put_together_and_lost_whole() {
+        let mut packets = Vec::new();
+        for n in 0..4u8 {
+            let time = i64::from(n) * 1024;
+            packets.extend(
+                [(1, false), (2, false), (3, true)]
+                    .map(|(part, last)| sent(time, last, &[&header(2), &[n, part]])),
+            );
+        }
+        let all: Vec<Unit> = (0..4u8)
+            .map(|n| unit(i64::from(n) * 1024, &[n, 1, n, 2, n, 3]))
+            .collect();
+        assert_eq!(unpack(Mode::HBR, &packets, &[]), (all.clone(), vec![]));
+        for lost in 3..12 {
+            let (units, _) = unpack(Mode::HBR, &packets, &[lost]);
+            assert!(
+                units.len() >= 2 && units.iter().all(|unit| all.contains(unit)),
+                "{lost}: {units:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fragment_without_its_beginning_is_an_orphan() {
+        let packets = capture(FRAGMENTS_OF_FFMPEG);
+        let (units, errors) = unpack(Mode::HBR, &packets[2..], &[]);
+        assert_eq!(errors, [Error::Orphan]);
+        assert_eq!(units.len(), 1);
+    }
+
+    #[test]
+    fn a_unit_that_au_size_cannot_tell_is_not_sent() {
+        assert_eq!(pack(&[vec![], vec![0; 8192]], 1000), []);
+        assert_eq!(pack(&[vec![0; 8191]], 1000).len(), 9);
+    }
+
+    proptest! {
+        #[test]
+        fn units_survive_packing_and_loss_costs_only_whole_ones(
+            units in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..500), 1..12),
+            max_payload in 100usize..300,
+            lost in proptest::collection::vec(0usize..30, 0..4),
+        ) {
+            let packets = pack(&units, max_payload);
+            let all: Vec<Unit> = units.iter().enumerate().map(|(n, data)| unit(n as i64 * 1024, data)).collect();
+            prop_assert!(packets.iter().all(|sent| sent.payload.len() <= max_payload));
+            let (whole, errors) = unpack(Mode::HBR, &packets, &[]);
+            prop_assert_eq!(&whole, &all);
+            prop_assert_eq!(errors, []);
+            let (rest, _) = unpack(Mode::HBR, &packets, &lost);
+            prop_assert!(rest.iter().all(|unit| all.contains(unit)));
+            // A unit all of whose packets came is there.
+            let hurt = |unit: &&Unit| {
+                packets.iter().enumerate().any(|(n, sent)| sent.timestamp == unit.timestamp && lost.contains(&n))
+            };
+            prop_assert_eq!(rest.len(), all.iter().filter(|unit| !hurt(unit)).count());
+        }
+
+        #[test]
+        fn no_payload_breaks_it(
+            lengths in any::<[u8; 7]>(),
+            constant_size in proptest::option::of(1u32..5),
+            packets in proptest::collection::vec(
+                (0i64..3, any::<bool>(), any::<bool>(), proptest::collection::vec(any::<u8>(), 0..60)), 0..20),
+        ) {
+            let mode = Mode {
+                size_length: lengths[0] % 33,
+                index_length: lengths[1] % 33,
+                index_delta_length: lengths[2] % 33,
+                cts_delta_length: lengths[3] % 33,
+                dts_delta_length: lengths[4] % 33,
+                random_access: constant_size.is_some(),
+                stream_state_length: lengths[5] % 33,
+                auxiliary_size_length: lengths[6] % 33,
+                constant_size,
+                constant_duration: None,
+            };
+            for mode in [mode, Mode::HBR, Mode::LBR, Mode { constant_size, ..Mode::default() }] {
+                let (mut unpacker, mut out) = (Unpacker::new(mode, 1024), Vec::new());
+                for (timestamp, marker, gap, payload) in &packets {
+                    let payload = &Bytes::copy_from_slice(payload);
+                    let _ = unpacker.push(Input { payload, marker: *marker, timestamp: *timestamp, gap: *gap }, &mut out);
+                }
+                let bytes: usize = packets.iter().map(|packet| packet.3.len()).sum();
+                prop_assert!(out.iter().map(|unit| unit.data.len()).sum::<usize>() <= bytes);
+            }
+        }
+    }
+
+    /// FFmpeg 5.1, `-f rtp -pkt_size 80`, AAC LC of 16 kHz: two units in three fragments each.
+    const FRAGMENTS_OF_FFMPEG: [&str; 6] = [
+        "806108e4f066c4a3f43e852f0010047001224f298c347aa5678f9afbea09b892222441d6baaf56eabb5719e3dc\
+         67b1759ec5f03d5bd17ad794f0dca7a17619eace4b414d75e83b67fbf3f835febfc7a1",
+        "806108e5f066c4a3f43e852f00100470a69d9e8d92a5927d6ca552954657613618c98c8d2348d24cf33cc0c0c8\
+         81818d9b372a2452ca6cd9b96596596596596596596596596596596596596596596596",
+        "80e108e6f066c4a3f43e852f001004705965965965965965965965965978",
+        "806108e7f066c8a3f43e852f00100460010494da097504bab25d594e9fffa3ffbfe3cdea6b5f9fffd5ffdff5eb\
+         8d5b8e7fff27febfcf5ae25deffff1ffe7fe3ceb527012f19ee79e79e7825e4c9fd297",
+        "806108e8f066c8a3f43e852f00100460568f29274a98a9de9e77a79de9e77b9a77a7529e4ce73a9e7b9aacfdea\
+         39f7e7b3f7d09d27642dbdcdcef4fcef43cef7cbe8f7cbe9f467c8ef3c9f3d957d39f4",
+        "80e108e9f066c8a3f43e852f001004608fb746a240c0c0c487320d9f",
+    ];
+
+    /// The units in them.
+    const UNITS: [&str; 2] = [
+        "01224f298c347aa5678f9afbea09b892222441d6baaf56eabb5719e3dc67b1759ec5f03d5bd17ad794f0dca7a1\
+         7619eace4b414d75e83b67fbf3f835febfc7a1a69d9e8d92a5927d6ca552954657613618c98c8d2348d24cf33c\
+         c0c0c881818d9b372a2452ca6cd9b9659659659659659659659659659659659659659659659659659659659659\
+         65965965965978",
+        "010494da097504bab25d594e9fffa3ffbfe3cdea6b5f9fffd5ffdff5eb8d5b8e7fff27febfcf5ae25deffff1ff\
+         e7fe3ceb527012f19ee79e79e7825e4c9fd297568f29274a98a9de9e77a79de9e77b9a77a7529e4ce73a9e7b9a\
+         acfdea39f7e7b3f7d09d27642dbdcdcef4fcef43cef7cbe8f7cbe9f467c8ef3c9f3d957d39f48fb746a240c0c0\
+         c487320d9f",
+    ];
+}

@@ -308,9 +308,9 @@ fn is_sent(kind: u8) -> bool {
     !matches!(kind, OBU_TEMPORAL_DELIMITER | OBU_TILE_LIST | OBU_PADDING)
 }
 
-/// Cuts temporal units into packets. OBUs go without size field. All packets of a unit are full but the last, and none but the first
-/// starts with a whole OBU, so that the first is known by its Z; upper spatial layers are the exception, for which packets may not
-/// be shared.
+/// Cuts temporal units into packets. OBUs go without size field. All packets of a unit are full but the last. None but the first
+/// starts with a whole OBU, so that the first is known by its Z; where the spatial layer changes, which packets may not share, and
+/// at a sequence header it cannot be helped.
 #[derive(Debug, Default)]
 pub struct Packer {
     /// `configOBUs`.
@@ -723,8 +723,8 @@ mod tests {
         unpacker.push(input, &mut out).map(|()| out)
     }
 
-    /// Payloads of FFmpeg 9.0 (`libaom-av1`, 16x16, `pkt_size=112`): a sequence header and key frame in three packets, an inter frame
-    /// in one.
+    /// Payloads of FFmpeg 9.0 (`libaom-av1`, 16x16, `pkt_size=112`): a sequence header and key frame in three packets, an inter
+    /// frame in one.
     const CAPTURE: [(bool, i64, &[u8]); 4] = [
         (
             false,
@@ -1009,6 +1009,16 @@ mod tests {
         proptest::collection::vec(prop_oneof![key, inter], 1..5)
     }
 
+    fn losses() -> impl Strategy<Value = Vec<prop::sample::Index>> {
+        proptest::collection::vec(any::<prop::sample::Index>(), 1..4)
+    }
+
+    fn hostile_packets() -> impl Strategy<Value = Vec<(bool, i64, Bytes)>> {
+        let payload =
+            proptest::collection::vec(prop_oneof![any::<u8>(), 0u8..4], 0..12).prop_map(Bytes::from);
+        proptest::collection::vec((any::<bool>(), 0i64..3, payload), 0..12)
+    }
+
     proptest! {
         #[test]
         fn what_was_packed_is_unpacked(temporal_units in temporal_units(), max in 100usize..1500) {
@@ -1025,7 +1035,7 @@ mod tests {
         }
 
         #[test]
-        fn loss_leaves_whole_units_only(temporal_units in temporal_units(), max in 100usize..1500, lost in proptest::collection::vec(any::<prop::sample::Index>(), 1..4)) {
+        fn loss_leaves_whole_units_only(temporal_units in temporal_units(), max in 100usize..1500, lost in losses()) {
             let packets = pack(&mut Packer::new(), &temporal_units, max);
             let lost: Vec<_> = lost.iter().map(|index| index.index(packets.len())).collect();
             let mut expected = units(&temporal_units);
@@ -1034,7 +1044,7 @@ mod tests {
         }
 
         #[test]
-        fn any_packets_can_be_unpacked(packets in proptest::collection::vec((any::<bool>(), 0i64..3, proptest::collection::vec(prop_oneof![any::<u8>(), 0u8..4], 0..12).prop_map(Bytes::from)), 0..12), lost in any::<u16>()) {
+        fn any_packets_can_be_unpacked(packets in hostile_packets(), lost in any::<u16>()) {
             for unit in unpack(&packets, |index| lost >> index & 1 != 0) {
                 let contents = media::codec::av1::Contents::of(&unit.data);
                 prop_assert_eq!(contents.map(|contents| contents.delimiters).ok(), Some(0));
@@ -1042,7 +1052,10 @@ mod tests {
         }
 
         #[test]
-        fn any_frame_can_be_packed(data in proptest::collection::vec(prop_oneof![any::<u8>(), 0u8..4], 0..400), key in any::<bool>()) {
+        fn any_frame_can_be_packed(
+            data in proptest::collection::vec(prop_oneof![any::<u8>(), 0u8..4], 0..400),
+            key in any::<bool>(),
+        ) {
             let packets = pack(&mut Packer::new(), &[(key, data)], 100);
             prop_assert!(unpack(&packets, |_| false).len() <= 1);
         }

@@ -199,8 +199,24 @@ impl Unpacker {
         self.skipped = None;
     }
 
-    /// `AudioMuxElement` (ISO/IEC 14496-3, 1.7.3.1). Bytes behind the element are let pass, unless it has to be `exact`.
+    /// Reads an element. Its units come whole or not at all.
     fn read_element(
+        &mut self,
+        element: &Bytes,
+        timestamp: i64,
+        exact: bool,
+        out: &mut Vec<Unit>,
+    ) -> Result<(), Error> {
+        let before = out.len();
+        let result = self.read_units(element, timestamp, exact, out);
+        if result.is_err() {
+            out.truncate(before);
+        }
+        result
+    }
+
+    /// `AudioMuxElement` (ISO/IEC 14496-3, 1.7.3.1). Bytes behind the element are let pass, unless it has to be `exact`.
+    fn read_units(
         &mut self,
         element: &Bytes,
         timestamp: i64,
@@ -211,12 +227,11 @@ impl Unpacker {
             return Ok(());
         }
         let mut bits = Cursor::new(element);
-        if self.in_band && bits.u(1)? == 0 {
-            let mux = StreamMuxConfig::read(&mut bits)?;
-            self.changed |= self.config() != Some(&mux.audio_config);
-            self.mux = Some(mux);
-        }
-        let Some(mux) = &self.mux else {
+        let brought = match self.in_band && bits.u(1)? == 0 {
+            true => Some(StreamMuxConfig::read(&mut bits)?),
+            false => None,
+        };
+        let Some(mux) = brought.as_ref().or(self.mux.as_ref()) else {
             return Err(Error::Value {
                 what: "useSameStreamMux",
                 got: 1,
@@ -225,7 +240,6 @@ impl Unpacker {
         };
         let unit_ticks =
             i64::from(mux.config.frame_len) * i64::from(self.clock_rate) / i64::from(mux.config.sample_rate);
-        let first = out.len();
         for nth in 0..mux.units_per_element {
             // PayloadLengthInfo: the sum of bytes up to the first below 255.
             let mut len = 0usize;
@@ -245,8 +259,11 @@ impl Unpacker {
             }
         }
         if exact && (bits.left().saturating_sub(mux.other_data_bits as usize)) / 8 > 0 {
-            out.truncate(first);
             return Err(Error::Orphan);
+        }
+        if let Some(mux) = brought {
+            self.changed |= self.config() != Some(&mux.audio_config);
+            self.mux = Some(mux);
         }
         Ok(())
     }
@@ -366,7 +383,7 @@ impl<'a> Cursor<'a> {
             .map(|index| (u16::from_be_bytes([at(index), at(index + 1)]) >> (8 - shift)) as u8)
             .collect();
         if let Some(last) = copy.last_mut()
-            && len % 8 > 0
+            && !len.is_multiple_of(8)
         {
             *last &= 0xff << (8 - len % 8);
         }
@@ -376,3 +393,239 @@ impl<'a> Cursor<'a> {
 
 /// Longest AudioSpecificConfig, in bits. Its longest part is a program config element with 255 bytes of comment.
 const MAX_CONFIG_BITS: usize = 512 * 8;
+#[cfg(test)]
+mod tests {
+    use super::super::simple::testing::{Sent, capture, deliver, hex};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unpack(mut unpacker: Unpacker, packets: &[Sent], lost: &[usize]) -> (Vec<Unit>, Vec<Error>) {
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        deliver(packets, lost, |input| {
+            errors.extend(unpacker.push(input, &mut out).err())
+        });
+        unpacker.flush(&mut out);
+        (out, errors)
+    }
+
+    fn out_of_band(config: &str) -> Unpacker {
+        Unpacker::new(false, Some(StreamMuxConfig::parse(&hex(config)).unwrap()), 16_000)
+    }
+
+    fn unit(timestamp: i64, data: &[u8]) -> Unit {
+        Unit {
+            timestamp,
+            data: Bytes::copy_from_slice(data),
+        }
+    }
+
+    fn sent(timestamp: i64, marker: bool, payload: &[u8]) -> Sent {
+        Sent {
+            timestamp,
+            marker,
+            payload: Bytes::copy_from_slice(payload),
+        }
+    }
+
+    /// Bits, most significant first, as bytes; blanks are for the eye.
+    fn bits(text: &str) -> Vec<u8> {
+        let bits: Vec<u8> = text
+            .bytes()
+            .filter(|bit| *bit != b' ')
+            .map(|bit| bit - b'0')
+            .collect();
+        bits.chunks(8)
+            .map(|byte| {
+                byte.iter()
+                    .enumerate()
+                    .fold(0, |sum, (at, bit)| sum | bit << (7 - at))
+            })
+            .collect()
+    }
+
+    /// An element with a length before each unit.
+    fn element(units: &[&[u8]]) -> Vec<u8> {
+        let mut element = Vec::new();
+        for unit in units {
+            element.extend(std::iter::repeat_n(255, unit.len() / 255));
+            element.push((unit.len() % 255) as u8);
+            element.extend_from_slice(unit);
+        }
+        element
+    }
+
+    #[test]
+    fn configurations_of_rfc_6416_are_read() {
+        let read = |config: &str| {
+            let mux = StreamMuxConfig::parse(&hex(config)).unwrap();
+            (
+                mux.audio_config.to_vec(),
+                mux.config.sample_rate,
+                mux.config.channels,
+                mux.units_per_element,
+            )
+        };
+        // The examples of section 7.4: AAC LC of 24 kHz, and with signalling of SBR and PS.
+        assert_eq!(read("400026203fc0"), (vec![0x13, 0x10], 24_000, 2, 1));
+        // FFmpeg's for 16 kHz, mono.
+        assert_eq!(read("400028103fc0"), (vec![0x14, 0x08], 16_000, 1, 1));
+        // audioMuxVersion 1: one byte of buffer fullness, three sub-frames, 16 bits of AudioSpecificConfig.
+        let version1 =
+            bits("1 0 00 11111111 1 000010 0000 000 00 00010000 0001001000010000 000 11111111 0 0");
+        let mux = StreamMuxConfig::parse(&version1).unwrap();
+        assert_eq!(
+            (&mux.audio_config[..], mux.units_per_element),
+            (&[0x12, 0x10][..], 3)
+        );
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        let refused = |text: &str| StreamMuxConfig::parse(&bits(text)).unwrap_err().to_string();
+        assert!(refused("1 1 00").contains("audioMuxVersionA is 1"));
+        assert!(refused("0 0 000000").contains("allStreamsSameTimeFraming is 0"));
+        assert!(refused("0 1 000000 0001 000").contains("numProgram is 1"));
+        assert!(refused("0 1 000000 0000 001").contains("numLayer is 1"));
+        assert!(refused("0 1 000000 0000 000 0001001000010000 001 000").contains("frameLengthType is 1"));
+        // ELD: nothing tells where its configuration ends.
+        assert!(refused("0 1 000000 0000 000 11111 000111 0100 0001 0000000000000").contains("is 39"));
+        assert!(refused("0 1 000000 0000").contains("needed"));
+    }
+
+    #[test]
+    fn units_of_ffmpeg_are_read_with_the_configuration_in_the_sdp() {
+        let packets = capture(OUT_OF_BAND_OF_FFMPEG);
+        let (units, errors) = unpack(out_of_band("400028103fc0"), &packets, &[]);
+        let first = packets[0].timestamp;
+        assert_eq!(errors, []);
+        assert_eq!(
+            units,
+            [unit(first, &hex(UNITS[0])), unit(first + 1024, &hex(UNITS[1]))]
+        );
+        assert_eq!(out_of_band("400028103fc0").config().unwrap(), &hex("1408"));
+    }
+
+    #[test]
+    fn units_of_ffmpeg_are_read_with_the_configuration_in_band() {
+        let packets: Vec<Sent> = IN_BAND_OF_FFMPEG
+            .iter()
+            .enumerate()
+            .map(|(n, text)| sent(n as i64, true, &hex(text)))
+            .collect();
+        let mut unpacker = Unpacker::new(true, None, 16_000);
+        let mut out = Vec::new();
+        deliver(&packets, &[], |input| unpacker.push(input, &mut out).unwrap());
+        assert_eq!(unpacker.take_config().unwrap(), hex("1408"));
+        assert_eq!(unpacker.take_config(), None);
+        let data: Vec<&Bytes> = out.iter().map(|unit| &unit.data).collect();
+        assert_eq!(data, [&hex(IN_BAND_UNITS[0]), &hex(IN_BAND_UNITS[1])]);
+        // The element without a configuration alone cannot be read.
+        let (units, errors) = unpack(Unpacker::new(true, None, 16_000), &packets[1..], &[]);
+        assert_eq!(units, []);
+        assert!(errors[0].to_string().contains("no StreamMuxConfig"));
+    }
+
+    #[test]
+    fn sub_frames_are_a_frame_apart_in_ticks_of_the_clock() {
+        let config = bits("0 1 000010 0000 000 0001010000001000 000 11111111 0 0");
+        let mux = StreamMuxConfig::parse(&config).unwrap();
+        // 16 kHz with a clock of 32 kHz.
+        let packet = sent(7, true, &element(&[&[1], &[2; 255], &[3]]));
+        let (units, errors) = unpack(Unpacker::new(false, Some(mux), 32_000), &[packet], &[]);
+        assert_eq!(errors, []);
+        assert_eq!(
+            units,
+            [unit(7, &[1]), unit(7 + 2048, &[2; 255]), unit(7 + 4096, &[3])]
+        );
+    }
+
+    #[test]
+    fn an_element_that_ends_early_gives_nothing() {
+        let packet = sent(0, true, &[4, 1, 2, 3]);
+        let (units, errors) = unpack(out_of_band("400028103fc0"), &[packet], &[]);
+        assert_eq!(units, []);
+        assert_eq!(errors.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn elements_in_fragments_survive_and_loss_costs_only_whole_ones(
+            units in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..600), 2..10),
+            room in 20usize..200,
+            lost in proptest::collection::vec(1usize..30, 0..4),
+        ) {
+            // The first element is in fragments, so the unpacker knows that there are some.
+            let units: Vec<Vec<u8>> = std::iter::once(vec![1; 400]).chain(units).collect();
+            let mut packets = Vec::new();
+            for (n, unit) in units.iter().enumerate() {
+                let element = element(&[unit]);
+                let count = element.chunks(room).count();
+                packets.extend(element.chunks(room).enumerate().map(|(at, part)| sent(n as i64, at + 1 == count, part)));
+            }
+            let all: Vec<Unit> = units.iter().enumerate().map(|(n, data)| unit(n as i64, data)).collect();
+            let (whole, errors) = unpack(out_of_band("400028103fc0"), &packets, &[]);
+            prop_assert_eq!(&whole, &all);
+            prop_assert_eq!(errors, []);
+            let (rest, _) = unpack(out_of_band("400028103fc0"), &packets, &lost);
+            prop_assert!(rest.iter().all(|unit| all.contains(unit)));
+            prop_assert!(rest.len() + 2 * lost.len() >= all.len());
+        }
+
+        #[test]
+        fn no_payload_breaks_it(
+            in_band in any::<bool>(),
+            packets in proptest::collection::vec(
+                (0i64..3, any::<bool>(), any::<bool>(), proptest::collection::vec(any::<u8>(), 0..80)), 0..20),
+        ) {
+            let mux = StreamMuxConfig::parse(&hex("400028103fc0")).unwrap();
+            let (mut unpacker, mut out) = (Unpacker::new(in_band, Some(mux), 16_000), Vec::new());
+            for (timestamp, marker, gap, payload) in &packets {
+                let _ = StreamMuxConfig::parse(payload);
+                let payload = &Bytes::copy_from_slice(payload);
+                let _ = unpacker.push(Input { payload, marker: *marker, timestamp: *timestamp, gap: *gap }, &mut out);
+            }
+            let bytes: usize = packets.iter().map(|packet| packet.3.len()).sum();
+            prop_assert!(out.iter().map(|unit| unit.data.len()).sum::<usize>() <= bytes);
+        }
+    }
+
+    /// FFmpeg 5.1, `-f rtp -rtpflags latm`, AAC LC of 16 kHz, mono.
+    const OUT_OF_BAND_OF_FFMPEG: [&str; 2] = [
+        "80e1069184826bec4ce425705a00f42f18ce2620c9c19ebffefe7fff7d35bf3caa4df5ae7c71c78eb5d86767a6\
+         bc469c31c1abebeec7bbafb99d84bf73f220ebc297a6ba5d9d899d9c0926bb91704a291819cd89022b1158ba87\
+         b1482c45230b11148e09458f80",
+        "80e1069284826fec4ce425705c00f02f18ce3429c1715dfffdcffe9fffd6f8a9d788a95d6b7e245dd06767679a\
+         b9a49a4c64d1ab8f6fabdb455409b3d86c1cfcdb767f98f75534d364b817366b4544f03318963dd4c271513c4c\
+         e4132a41eb265c8329548da4e2f6bc",
+    ];
+
+    /// The units in them.
+    const UNITS: [&str; 2] = [
+        "00f42f18ce2620c9c19ebffefe7fff7d35bf3caa4df5ae7c71c78eb5d86767a6bc469c31c1abebeec7bbafb99d\
+         84bf73f220ebc297a6ba5d9d899d9c0926bb91704a291819cd89022b1158ba87b1482c45230b11148e09458f80",
+        "00f02f18ce3429c1715dfffdcffe9fffd6f8a9d788a95d6b7e245dd06767679ab9a49a4c64d1ab8f6fabdb4554\
+         09b3d86c1cfcdb767f98f75534d364b817366b4544f03318963dd4c271513c4ce4132a41eb265c8329548da4e2\
+         f6bc",
+    ];
+
+    /// FFmpeg 5.1, `-f latm`: elements of the same stream, taken out of LOAS. Only the first has a configuration.
+    const IN_BAND_OF_FFMPEG: [&str; 2] = [
+        "200014081fe4700912794c61a3d52b3c7cd7df504dc49111220eb5d57ab755dab8cf1ee33d8bacf62f81eade8b\
+         d6bca786e53d0bb0cf56725a0a6baf41db3fdf9fc1aff5fe3d0d34ecf46c952c93eb652a94aa32bb09b0c64c64\
+         691a46926799e60606440c0c6cd9b95122965366cdcb2cb2cb2cb2cb2cb2cb2cb2cb2cb2cb2cb2cb2cb2cb2cb2\
+         cb2cb2cb2cb2cb2cb2cb2cb2cbc0",
+        "ad007a178c67131064e0cf5fff7f3fffbe9adf9e5526fad73e38e3c75aec33b3d35e234e18e0d5f5f763ddd7dc\
+         cec25fb9f91075e14bd35d2ecec4cece04935dc8b825148c0ce6c4811588ac5d43d8a416229185888a4704a2c7\
+         c000",
+    ];
+
+    /// The units in them.
+    const IN_BAND_UNITS: [&str; 2] = [
+        "01224f298c347aa5678f9afbea09b892222441d6baaf56eabb5719e3dc67b1759ec5f03d5bd17ad794f0dca7a1\
+         7619eace4b414d75e83b67fbf3f835febfc7a1a69d9e8d92a5927d6ca552954657613618c98c8d2348d24cf33c\
+         c0c0c881818d9b372a2452ca6cd9b9659659659659659659659659659659659659659659659659659659659659\
+         65965965965978",
+        "00f42f18ce2620c9c19ebffefe7fff7d35bf3caa4df5ae7c71c78eb5d86767a6bc469c31c1abebeec7bbafb99d\
+         84bf73f220ebc297a6ba5d9d899d9c0926bb91704a291819cd89022b1158ba87b1482c45230b11148e09458f80",
+    ];
+}

@@ -216,3 +216,210 @@ impl Partial {
 
 /// MBZ and fragment offset.
 const HEADER_LEN: usize = 4;
+#[cfg(test)]
+mod tests {
+    use super::super::simple::testing::{Packets, Sent, capture, deliver, frame};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unpack(style: Style, packets: &[Sent], lost: &[usize]) -> (Vec<Unit>, Vec<Error>) {
+        let (mut unpacker, mut out, mut errors) = (Unpacker::new(style), Vec::new(), Vec::new());
+        deliver(packets, lost, |input| {
+            errors.extend(unpacker.push(input, &mut out).err())
+        });
+        unpacker.flush(&mut out);
+        (out, errors)
+    }
+
+    fn unit(timestamp: i64, data: &[u8]) -> Unit {
+        Unit {
+            timestamp,
+            data: Bytes::copy_from_slice(data),
+        }
+    }
+
+    fn sent(timestamp: i64, payload: &[&[u8]]) -> Sent {
+        Sent {
+            timestamp,
+            marker: false,
+            payload: payload.concat().into(),
+        }
+    }
+
+    /// A frame of layer III, 44.1 kHz, 32 kbit/s: 104 bytes.
+    fn mp3_frame(filling: u8) -> Vec<u8> {
+        let mut frame = vec![filling; 104];
+        frame[..4].copy_from_slice(&[0xff, 0xfb, 0x10, 0x64]);
+        frame
+    }
+
+    const BARE: Style = Style::Bare { clock_rate: 44_100 };
+
+    #[test]
+    fn frames_of_ffmpeg_are_cut_and_timed() {
+        let packets = capture(MP3_OF_FFMPEG);
+        let (units, errors) = unpack(Style::Rfc2250, &packets, &[]);
+        assert_eq!(errors, []);
+        // MPEG-2, layer III: 576 samples of 16 kHz are 3240 ticks.
+        let first = packets[0].timestamp;
+        let times: Vec<i64> = units.iter().map(|unit| unit.timestamp - first).collect();
+        assert_eq!(
+            times,
+            [0, 3240, 6480, 9720, 12960, 16200, 19440, 22680, 25920, 29160]
+        );
+        assert_eq!(packets[1].timestamp - first, 16200);
+        assert!(
+            units
+                .iter()
+                .all(|unit| unit.data.len() == 36 && unit.data[..2] == [0xff, 0xf3])
+        );
+    }
+
+    #[test]
+    fn fragments_have_offsets() {
+        let mut packets = Packets::new(100);
+        packets.timestamp = 9;
+        Packer::new().pack(&frame(&mp3_frame(5)), &mut packets);
+        let starts: Vec<&[u8]> = packets.sent.iter().map(|sent| &sent.payload[..4]).collect();
+        assert_eq!(starts, [[0, 0, 0, 0], [0, 0, 0, 96]]);
+        assert!(
+            packets
+                .sent
+                .iter()
+                .all(|sent| !sent.marker && sent.timestamp == 9)
+        );
+        assert_eq!(
+            unpack(Style::Rfc2250, &packets.sent, &[]).0,
+            [unit(9, &mp3_frame(5))]
+        );
+        let (units, errors) = unpack(Style::Rfc2250, &packets.sent[1..], &[]);
+        assert_eq!((units, errors), (vec![], vec![Error::Orphan]));
+    }
+
+    #[test]
+    fn frames_without_the_four_bytes_are_read_in_the_style_of_zlm() {
+        let (one, two) = (mp3_frame(1), mp3_frame(2));
+        // Two frames in a packet, then one in two packets of the same time.
+        let packets = [
+            sent(0, &[&one, &two]),
+            sent(2304, &[&one[..60]]),
+            sent(2304, &[&one[60..]]),
+            sent(3456, &[&two]),
+        ];
+        let (units, errors) = unpack(BARE, &packets, &[]);
+        assert_eq!(errors, []);
+        assert_eq!(
+            units,
+            [
+                unit(0, &one),
+                unit(1152, &two),
+                unit(2304, &one),
+                unit(3456, &two)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_frame_without_length_or_sync_is_an_error() {
+        let free = sent(0, &[&[0; 4], &[0xff, 0xfb, 0x00, 0x64, 1, 2, 3]]);
+        let (units, errors) = unpack(Style::Rfc2250, &[free], &[]);
+        assert_eq!(units, []);
+        assert!(errors[0].to_string().contains("free format"));
+        let junk = sent(0, &[&[0; 4], &mp3_frame(1), b"TAG junk"]);
+        let (units, errors) = unpack(Style::Rfc2250, &[junk], &[]);
+        assert_eq!((units.len(), errors.len()), (1, 1));
+        assert_eq!(unpack(Style::Rfc2250, &[sent(0, &[&[0; 3]])], &[]).1.len(), 1);
+    }
+
+    /// Some frame of any layer, version and bit rate whose length is known.
+    fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+        (any::<[u8; 3]>(), any::<u8>()).prop_filter_map("a frame has a length", |(rest, filling)| {
+            let start = [0xff, rest[0], rest[1], rest[2]];
+            let mut frame = vec![filling; Header::parse(&start).ok()?.frame_len?];
+            frame[..4].copy_from_slice(&start);
+            Some(frame)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_packing_and_loss_costs_only_whole_ones(
+            frames in proptest::collection::vec(any_frame(), 1..10),
+            max_payload in 100usize..600,
+            lost in proptest::collection::vec(0usize..30, 0..4),
+        ) {
+            let mut packets = Packets::new(max_payload);
+            for data in &frames {
+                Packer::new().pack(&frame(data), &mut packets);
+                packets.timestamp += 3000;
+            }
+            let all: Vec<Unit> = frames.iter().enumerate().map(|(n, data)| unit(n as i64 * 3000, data)).collect();
+            prop_assert!(packets.sent.iter().all(|sent| sent.payload.len() <= max_payload));
+            let (whole, errors) = unpack(Style::Rfc2250, &packets.sent, &[]);
+            prop_assert_eq!(&whole, &all);
+            prop_assert_eq!(errors, []);
+            let (rest, _) = unpack(Style::Rfc2250, &packets.sent, &lost);
+            let hurt = |unit: &&Unit| {
+                packets.sent.iter().enumerate().any(|(n, sent)| sent.timestamp == unit.timestamp && lost.contains(&n))
+            };
+            let unhurt: Vec<Unit> = all.iter().filter(|unit| !hurt(unit)).cloned().collect();
+            prop_assert_eq!(rest, unhurt);
+        }
+
+        #[test]
+        fn bare_frames_survive_loss_once_they_are_known_to_be_split(
+            frames in proptest::collection::vec(any_frame(), 1..10),
+            room in 20usize..600,
+            lost in proptest::collection::vec(40usize..80, 0..4),
+        ) {
+            // The first frame of 2881 bytes shows that frames are split.
+            let mut long = vec![0; 2881];
+            long[..4].copy_from_slice(&[0xff, 0xe5, 0xea, 0xc4]);
+            let frames: Vec<Vec<u8>> = std::iter::once(long).chain(frames).collect();
+            let mut packets = Vec::new();
+            let mut all = Vec::new();
+            for (n, data) in frames.iter().enumerate() {
+                let time = n as i64 * 3000;
+                let parts = if n == 0 { 80 } else { room };
+                packets.extend(data.chunks(parts).map(|part| sent(time, &[part])));
+                all.push(unit(time, data));
+            }
+            prop_assert_eq!(unpack(BARE, &packets, &[]), (all.clone(), vec![]));
+            let (rest, _) = unpack(BARE, &packets, &lost);
+            prop_assert!(rest.iter().all(|unit| all.contains(unit)));
+            prop_assert!(rest.len() + 2 * lost.len() >= all.len());
+        }
+
+        #[test]
+        fn no_payload_breaks_it(
+            bare in any::<bool>(),
+            packets in proptest::collection::vec(
+                (0i64..3, any::<bool>(), 0u8..120, proptest::collection::vec(any_frame(), 0..3), any::<[u8; 6]>()), 0..20),
+        ) {
+            let style = if bare { BARE } else { Style::Rfc2250 };
+            let (mut unpacker, mut out, mut bytes) = (Unpacker::new(style), Vec::new(), 0);
+            for (timestamp, gap, offset, frames, junk) in &packets {
+                let data = frames.concat();
+                let payload = &Bytes::from([&[0, 0, 0, *offset], &data[..], junk].concat());
+                let payload = if bare { &payload.slice(usize::from(*offset).min(payload.len())..) } else { payload };
+                bytes += payload.len();
+                let _ = unpacker.push(Input { payload, marker: false, timestamp: *timestamp, gap: *gap }, &mut out);
+            }
+            prop_assert!(out.iter().map(|unit| unit.data.len()).sum::<usize>() <= bytes);
+        }
+    }
+
+    /// FFmpeg 5.1, `-f rtp -pkt_size 200`, libmp3lame, 16 kHz: five frames in each packet.
+    const MP3_OF_FFMPEG: [&str; 2] = [
+        "800e04365c1cc6f0c6615d7500000000fff318c40005805ab06146000001cd7777777771110e78380c99020840\
+         219707c0fc104cfff318c40005b86ac001913001492f2f18d7446341b682d00d8921c0af168c89de237814fff3\
+         18c40005a85e8801d40000ffd22915872407090384080fe8a0010018942f88fb2ab0fff318c400057062700001\
+         b824fe64e13012f911850c65ca34788972c58baaedc8acf530fff318c40005885a7000007821d6ea4adf45a614\
+         091907706a81116dd7783004e548c480",
+        "800e04375c1d0638c6615d7500000000fff318c40005a85e6800027825aba9387e10c5c782006a909c10303e95\
+         640224fea1b950fff318c40005a062700001b824ef546834459105822643d99ab83eb1a32150038115b5c0fff3\
+         18c4000580627000007820deaecc406bc04217319744d12272e42ec2e1bbb20bfc4cfff318c40005805a6c0001\
+         b825ecf8b1903b340e059a38d60b4d860513906436b6662a4cfff318c40005905a700001b825ed32702c34c042\
+         a0e328648d921a561890580ed2e2c2c0",
+    ];
+}

@@ -86,3 +86,186 @@ impl Packer {
         }
     }
 }
+/// What the tests of the audio payloads share.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+    use bytes::Bytes;
+    use media::{Frame, MediaTime, TrackId};
+
+    /// A payload on its way from a packer to an unpacker.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Sent {
+        pub timestamp: i64,
+        pub marker: bool,
+        pub payload: Bytes,
+    }
+
+    /// Collects payloads.
+    pub struct Packets {
+        pub max_payload: usize,
+        /// Time of the frame that is packed.
+        pub timestamp: i64,
+        pub sent: Vec<Sent>,
+    }
+
+    impl Packets {
+        pub fn new(max_payload: usize) -> Self {
+            Self {
+                max_payload,
+                timestamp: 0,
+                sent: Vec::new(),
+            }
+        }
+    }
+
+    impl Sink for Packets {
+        fn max_payload(&self) -> usize {
+            self.max_payload
+        }
+
+        fn packet(&mut self, marker: bool, offset: u32, parts: &[&[u8]]) {
+            self.sent.push(Sent {
+                timestamp: self.timestamp + i64::from(offset),
+                marker,
+                payload: parts.concat().into(),
+            });
+        }
+    }
+
+    pub fn frame(data: &[u8]) -> Frame {
+        Frame {
+            track: TrackId(1),
+            dts: MediaTime::ZERO,
+            pts: MediaTime::ZERO,
+            key: true,
+            data: Bytes::copy_from_slice(data),
+            wire: None,
+        }
+    }
+
+    /// Hands packets to `push`, without those that `lost` names by index.
+    pub fn deliver(packets: &[Sent], lost: &[usize], mut push: impl FnMut(Input<'_>)) {
+        let mut gap = false;
+        for (index, packet) in packets.iter().enumerate() {
+            if lost.contains(&index) {
+                gap = true;
+                continue;
+            }
+            push(Input {
+                payload: &packet.payload,
+                marker: packet.marker,
+                timestamp: packet.timestamp,
+                gap: std::mem::take(&mut gap),
+            });
+        }
+    }
+
+    pub fn hex(text: &str) -> Vec<u8> {
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    /// RTP packets in hexadecimal, with headers of 12 bytes, as payloads.
+    pub fn capture<'a>(packets: impl IntoIterator<Item = &'a str>) -> Vec<Sent> {
+        packets
+            .into_iter()
+            .map(|packet| {
+                let packet = hex(packet);
+                Sent {
+                    timestamp: u32::from_be_bytes(packet[4..8].try_into().unwrap()).into(),
+                    marker: packet[1] & 0x80 != 0,
+                    payload: Bytes::copy_from_slice(&packet[12..]),
+                }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Packets, Sent, capture, deliver, frame};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn units(packets: &[Sent]) -> Vec<Unit> {
+        let (mut unpacker, mut out) = (Unpacker::new(), Vec::new());
+        deliver(packets, &[], |input| unpacker.push(input, &mut out).unwrap());
+        unpacker.flush(&mut out);
+        out
+    }
+
+    #[test]
+    fn an_opus_packet_is_never_split() {
+        let mut packets = Packets::new(100);
+        Packer::new(Kind::Opus).pack(&frame(&[7; 250]), &mut packets);
+        assert_eq!(packets.sent.len(), 1);
+        assert_eq!(packets.sent[0].payload, vec![7; 250]);
+        assert!(!packets.sent[0].marker);
+        Packer::new(Kind::Opus).pack(&frame(&[]), &mut packets);
+        assert_eq!(packets.sent.len(), 1);
+    }
+
+    #[test]
+    fn samples_are_split_between_samples_and_timed_by_them() {
+        let split = |kind, len: usize| {
+            let mut packets = Packets::new(101);
+            Packer::new(kind).pack(&frame(&vec![1; len]), &mut packets);
+            packets
+                .sent
+                .iter()
+                .map(|sent| (sent.timestamp, sent.payload.len()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(split(Kind::G711 { channels: 1 }, 160), [(0, 101), (101, 59)]);
+        assert_eq!(split(Kind::G711 { channels: 2 }, 160), [(0, 100), (50, 60)]);
+        // The last byte is half a sample.
+        assert_eq!(split(Kind::L16 { channels: 1 }, 201), [(0, 100), (50, 100)]);
+        assert_eq!(
+            split(Kind::L16 { channels: 2 }, 204),
+            [(0, 100), (25, 100), (50, 4)]
+        );
+        // A sample of 200 channels is longer than the payload, and still one.
+        assert_eq!(split(Kind::L16 { channels: 200 }, 800), [(0, 400), (1, 400)]);
+    }
+
+    #[test]
+    fn packets_of_ffmpeg_are_units() {
+        let sent = capture([OPUS_OF_FFMPEG]);
+        let units = units(&sent);
+        assert_eq!(units[0].timestamp, 0x9923_3bf5);
+        assert_eq!(units[0].data.len(), 3);
+        let empty = [Sent {
+            timestamp: 3,
+            marker: false,
+            payload: bytes::Bytes::new(),
+        }];
+        assert_eq!(super::tests::units(&empty), []);
+    }
+
+    proptest! {
+        #[test]
+        fn samples_come_out_as_they_went_in(
+            samples in proptest::collection::vec(any::<[u8; 4]>(), 0..400),
+            max_payload in 100usize..1500,
+        ) {
+            let data = samples.concat();
+            let mut packets = Packets::new(max_payload);
+            Packer::new(Kind::L16 { channels: 2 }).pack(&frame(&data), &mut packets);
+            let units = units(&packets.sent);
+            let mut at = 0;
+            for unit in &units {
+                prop_assert_eq!(unit.timestamp as usize * 4, at);
+                prop_assert!(unit.data.len() <= max_payload);
+                at += unit.data.len();
+            }
+            let joined: Vec<u8> = units.iter().flat_map(|unit| unit.data.to_vec()).collect();
+            prop_assert_eq!(joined, data);
+        }
+    }
+
+    /// FFmpeg 5.1, libopus, mono: a packet of digital silence.
+    const OPUS_OF_FFMPEG: &str = "80e10dca99233bf53ea96efaf8fffe";
+}
