@@ -200,15 +200,16 @@ impl FlvViewer {
     pub async fn picture(&mut self) -> Result<Frame> {
         loop {
             let frame = self.frame().await?;
-            let track = self
-                .demuxer
-                .tracks()
-                .find(|track| track.id == frame.track)
-                .map(|track| track.kind());
-            if track == Some(MediaKind::Video) {
+            if self.kind(&frame) == Some(MediaKind::Video) {
                 return Ok(frame);
             }
         }
+    }
+
+    /// Picture or sound.
+    pub fn kind(&self, frame: &Frame) -> Option<MediaKind> {
+        let mut tracks = self.demuxer.tracks();
+        tracks.find(|track| track.id == frame.track).map(|track| track.kind())
     }
 
     /// Reads until the server closes.

@@ -4,6 +4,7 @@ mod client;
 mod integrity;
 mod lifecycle;
 mod players;
+mod sync;
 mod wire;
 
 use crate::clients::*;

@@ -71,6 +71,12 @@ impl Hand {
         Ok(())
     }
 
+    /// Sends bytes as they are.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.socket.write_all(bytes).await?;
+        Ok(())
+    }
+
     /// The next answer; interleaved data before it is passed over.
     pub async fn reply(&mut self) -> Result<Reply> {
         loop {
