@@ -1,7 +1,7 @@
 //! What can be wrong with a configuration, in words that say where, what and what is allowed.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -142,13 +142,13 @@ pub enum Error {
         /// The key of the first address.
         first_key: &'static str,
         /// Its value.
-        first: IpAddr,
+        first: Ipv4Addr,
         /// Where it stands.
         first_origin: Origin,
         /// The key of the last address.
         last_key: &'static str,
         /// Its value.
-        last: IpAddr,
+        last: Ipv4Addr,
         /// Where it stands.
         last_origin: Origin,
     },

@@ -352,10 +352,10 @@ fn check_groups(config: &Config, errors: &mut Vec<Error>) {
         errors.push(Error::Backwards {
             first_origin: config.origin(first_key),
             first_key,
-            first: first.into(),
+            first,
             last_origin: config.origin(last_key),
             last_key,
-            last: last.into(),
+            last,
         });
     }
 }

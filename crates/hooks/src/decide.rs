@@ -265,7 +265,8 @@ fn advice(answer: &Answer) -> (Advice, Option<Failure>) {
     }
 }
 
-fn bad_member(bad: &BadMember) -> Failure {
+/// The answer has a member that its reader cannot take.
+pub(crate) fn bad_member(bad: &BadMember) -> Failure {
     Failure::network(Class::BadMember, NetworkCode::Other, bad.to_string())
 }
 

@@ -8,7 +8,7 @@ use crate::body::rtsp_auth::RtspAuth;
 use crate::body::rtsp_realm::RtspRealm;
 use crate::decide;
 use crate::event::Outgoing;
-use crate::failure::{Class, Failure, NetworkCode};
+use crate::failure::Failure;
 use crate::hook::Hook;
 use crate::plane::Plane;
 use crate::reply::{Answer, BadMember};
@@ -144,10 +144,10 @@ async fn ask<T>(
 }
 
 fn read_realm(answer: &Answer) -> Result<String, Failure> {
-    let realm = answer.text("realm").map_err(bad_member)?;
+    let realm = answer.text("realm").map_err(|bad| decide::bad_member(&bad))?;
     if realm.chars().any(char::is_control) {
         // It goes into a header field of the challenge.
-        return Err(bad_member(BadMember {
+        return Err(decide::bad_member(&BadMember {
             name: "realm",
             got: "text with control characters",
             wanted: "text without them",
@@ -157,16 +157,13 @@ fn read_realm(answer: &Answer) -> Result<String, Failure> {
 }
 
 fn read_password(answer: &Answer) -> Result<Password, Failure> {
-    let encrypted = answer.boolean("encrypted").map_err(bad_member)?;
-    let mut text = answer.text("passwd").map_err(bad_member)?;
+    let encrypted = answer
+        .boolean("encrypted")
+        .map_err(|bad| decide::bad_member(&bad))?;
+    let mut text = answer.text("passwd").map_err(|bad| decide::bad_member(&bad))?;
     if encrypted {
         // Receivers may write the digits of HA1 in either case; the digest is made over lower-case ones.
         text.make_ascii_lowercase();
     }
     Ok(Password { text, encrypted })
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the last step of a map_err")]
-fn bad_member(bad: BadMember) -> Failure {
-    Failure::network(Class::BadMember, NetworkCode::Other, bad.to_string())
 }

@@ -97,7 +97,7 @@ pub enum Event {
 /// How a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionEnd {
-    /// The peer said goodbye (RTMP `deleteStream`), as opposed to a connection that broke.
+    /// The peer said goodbye (RTMP `deleteStream`, RTSP `TEARDOWN`), as opposed to a connection that broke.
     pub clean: bool,
     /// Bytes, both directions.
     pub bytes: u64,

@@ -37,12 +37,16 @@ impl Config {
     }
 
     /// Reads an AudioSpecificConfig at the start of longer data, and tells its length in bits. This is for LATM, where nothing
-    /// else tells (1.7.3.1), so there is no backward-compatible signalling behind it, and one that is cut off or of a kind
-    /// whose end is not known here (ELD, `epConfig` 2 and 3, other coders than AAC) is an error.
+    /// else tells (1.7.3.1). One that is cut off or of a kind whose end is not known here (ELD, `epConfig` 2 and 3, other coders
+    /// than AAC) is an error. `syncExtensionType` is known by its value, which would be a reserved `frameLengthType` in LATM.
     pub fn parse_prefix(data: &[u8]) -> Result<(Self, usize), Error> {
         let mut bits = BitReader::new(data, "AudioSpecificConfig");
         let mut parsed = Self::general(&mut bits)?;
         parsed.specific(&mut bits)?;
+        let signals_sbr = bits.clone().u(11).is_ok_and(|bits| bits == SYNC_EXTENSION);
+        if parsed.sbr_rate.is_none() && signals_sbr {
+            parsed.sync_extension(&mut bits)?;
+        }
         Ok((parsed, bits.position()))
     }
 
@@ -132,7 +136,11 @@ impl Config {
             return Ok(());
         }
         self.sbr_rate = Some(sample_rate(bits)?);
-        self.parametric_stereo = bits.u(11)? == PS_EXTENSION && bits.bit()?;
+        let mut extension = bits.clone();
+        if extension.u(11).is_ok_and(|bits| bits == PS_EXTENSION) {
+            self.parametric_stereo = extension.bit()?;
+            *bits = extension;
+        }
         Ok(())
     }
 
@@ -427,6 +435,9 @@ mod tests {
         let len = |data: &[u8]| Config::parse_prefix(data).map(|(config, bits)| (config.sample_rate, bits));
         assert_eq!(len(&[0x12, 0x10, 0xff, 0xff]), Ok((44_100, 16)));
         assert_eq!(len(&[0x2b, 0x11, 0x88, 0x00, 0xff]), Ok((24_000, 25)));
+        // With "no SBR", and with SBR of 48 kHz behind it.
+        assert_eq!(len(&[0x12, 0x08, 0x56, 0xe5, 0x00, 0xff]), Ok((44_100, 33)));
+        assert_eq!(len(&[0x13, 0x10, 0x56, 0xe5, 0x98, 0xff]), Ok((24_000, 37)));
         assert!(len(&[0x12]).is_err());
         assert!(len(&[0xf8, 0xe8, 0x50, 0x00]).is_err()); // ELD
     }

@@ -9,9 +9,9 @@ use media::track::{AudioParams, TrackParams, VideoParams};
 /// What is known of a track before its first packet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Initial {
-    /// For [`Track::config`].
+    /// For [`media::Track::config`].
     pub config: Option<Bytes>,
-    /// For [`Track::params`].
+    /// For [`media::Track::params`].
     pub params: TrackParams,
     /// Parameters that were left out.
     pub errors: Vec<Error>,

@@ -1,6 +1,6 @@
 //! AAC in LATM (RFC 6416, section 6; `MP4A-LATM`), received only. The multiplex itself is of ISO/IEC 14496-3, 1.7.3.
 //!
-//! A packet carries one `AudioMuxElement` or a fragment of it; the marker stands on the last (RFC 6416, 6.1). The element holds
+//! A packet carries one `AudioMuxElement` or a fragment of it; the marker stands on the last (RFC 6416, 6.2). The element holds
 //! `numSubFrames + 1` access units, each behind its length, and none of them need begin at a byte. How it is built is told by a
 //! `StreamMuxConfig`, in the session description (`cpresent=0`) or in the elements (`cpresent=1`, the default).
 //!
@@ -22,17 +22,33 @@ pub struct StreamMuxConfig {
     pub units_per_element: u8,
     /// Bits of other data behind the access units.
     pub other_data_bits: u32,
+    /// `audioMuxVersion` is 1.
+    version: bool,
 }
 
 impl StreamMuxConfig {
     /// Reads the configuration of a session description: `config` of the `fmtp` line, from hexadecimal. Unused bits behind it are
-    /// let pass.
+    /// let pass. One that ends early behind the AudioSpecificConfig is taken for one without other data: GStreamer's
+    /// `rtpmp4apay` sends such.
     pub fn parse(config: &[u8]) -> Result<Self, Error> {
-        Self::read(&mut Cursor::new(&Bytes::copy_from_slice(config)))
+        let config = Bytes::copy_from_slice(config);
+        let mut bits = Cursor::new(&config);
+        let mut mux = Self::read_audio(&mut bits)?;
+        match mux.read_rest(&mut bits) {
+            Ok(()) | Err(Error::Truncated { .. }) => Ok(mux),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Reads what begins at the next bit.
+    /// Reads what begins at the next bit of an element.
     fn read(bits: &mut Cursor<'_>) -> Result<Self, Error> {
+        let mut mux = Self::read_audio(bits)?;
+        mux.read_rest(bits)?;
+        Ok(mux)
+    }
+
+    /// Up to the AudioSpecificConfig.
+    fn read_audio(bits: &mut Cursor<'_>) -> Result<Self, Error> {
         let version = bits.u(1)? == 1;
         if version {
             bits.expect(
@@ -71,12 +87,22 @@ impl StreamMuxConfig {
             })?;
             (bits.take(len)?, config)
         };
+        Ok(Self {
+            audio_config,
+            config,
+            units_per_element: sub_frames + 1,
+            other_data_bits: 0,
+            version,
+        })
+    }
+
+    /// What is behind the AudioSpecificConfig.
+    fn read_rest(&mut self, bits: &mut Cursor<'_>) -> Result<(), Error> {
         let allowed = "0: lengths per access unit; those of fixed length, CELP and HVXC are not supported";
         bits.expect("frameLengthType", 3, 0, allowed)?;
         bits.u(8)?; // latmBufferFullness
-        let mut other_data_bits = 0;
         if bits.u(1)? == 1 {
-            other_data_bits = if version {
+            self.other_data_bits = if self.version {
                 bits.latm_value()?
             } else {
                 bits.escaped_len()?
@@ -85,12 +111,7 @@ impl StreamMuxConfig {
         if bits.u(1)? == 1 {
             bits.u(8)?; // crcCheckSum
         }
-        Ok(Self {
-            audio_config,
-            config,
-            units_per_element: sub_frames + 1,
-            other_data_bits,
-        })
+        Ok(())
     }
 }
 
@@ -455,20 +476,23 @@ mod tests {
     }
 
     #[test]
-    fn configurations_of_rfc_6416_are_read() {
+    fn configurations_of_real_senders_are_read() {
         let read = |config: &str| {
             let mux = StreamMuxConfig::parse(&hex(config)).unwrap();
-            (
-                mux.audio_config.to_vec(),
-                mux.config.sample_rate,
-                mux.config.channels,
-                mux.units_per_element,
-            )
+            let params = mux.config.params();
+            (mux.audio_config.to_vec(), params.sample_rate, params.channels)
         };
-        // The examples of section 7.4: AAC LC of 24 kHz, and with signalling of SBR and PS.
-        assert_eq!(read("400026203fc0"), (vec![0x13, 0x10], 24_000, 2, 1));
-        // FFmpeg's for 16 kHz, mono.
-        assert_eq!(read("400028103fc0"), (vec![0x14, 0x08], 16_000, 1, 1));
+        // FFmpeg for 16 kHz, VLC for 44.1 kHz.
+        assert_eq!(read("400028103fc0"), (vec![0x14, 0x08], 16_000, 1));
+        assert_eq!(read("400024203fc0"), (vec![0x12, 0x10], 44_100, 2));
+        // SBR signalled in hierarchy: a core of 24 kHz.
+        assert_eq!(read("40005623101fe0"), (vec![0x2b, 0x11, 0x88, 0x00], 48_000, 2));
+        // GStreamer: with "no SBR" behind the AudioSpecificConfig, and the end cut off.
+        assert_eq!(
+            read("40002410adca00"),
+            (vec![0x12, 0x08, 0x56, 0xe5, 0x00], 44_100, 1)
+        );
+        assert_eq!(read("40002b10"), (vec![0x15, 0x88], 8_000, 1));
         // audioMuxVersion 1: one byte of buffer fullness, three sub-frames, 16 bits of AudioSpecificConfig.
         let version1 =
             bits("1 0 00 11111111 1 000010 0000 000 00 00010000 0001001000010000 000 11111111 0 0");

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Behind it stand whole frames, or a fragment of one. Where a frame ends is told by its own header, as the marker says something
-//! else in audio (3.3). The clock runs at 90 kHz whatever the sample rate is (section 2).
+//! else in audio (3.3). The clock runs at 90 kHz whatever the sample rate is (3.3).
 
 use super::{Error, Input, Sink, Unit, aac};
 use bytes::{Buf, Bytes, BytesMut};
