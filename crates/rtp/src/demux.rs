@@ -250,11 +250,11 @@ impl Lane {
         let format = Format::of(section).ok_or_else(|| format!("a media section of {}", section.protocol))?;
         let unpacker = Unpacker::new(&format).map_err(|why| why.to_string())?;
         let mut codec = Source::new(format.codec);
-        let (config, params) = format.initial();
-        if let media::TrackParams::Audio(audio) = params {
+        let initial = format.initial();
+        if let media::TrackParams::Audio(audio) = initial.params {
             codec.set_audio(audio);
         }
-        if let Some(config) = config.as_ref().or(unpacker.config()) {
+        if let Some(config) = initial.config.as_ref().or(unpacker.config()) {
             // A broken one is left out; the frames will bring a better one, or the track never gets ready.
             let _ = codec.set_config(config);
         }

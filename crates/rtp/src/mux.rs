@@ -67,22 +67,62 @@ pub fn ssrc(seed: u64, index: usize) -> u32 {
 
 /// The media sections for the tracks, in the order of their channels.
 pub fn describe(tracks: &[Track], direct: bool) -> Vec<sdp::Media> {
-    let section = |(index, track): (usize, &Track)| {
-        let passed = track
-            .wire
-            .as_ref()
-            .filter(|_| direct || is_passed_only(track.codec))
-            .and_then(|section| sdp::Media::parse_section(section).ok());
-        let kind = match track.kind() {
-            MediaKind::Video => sdp::Kind::Video,
-            MediaKind::Audio => sdp::Kind::Audio,
-        };
-        passed.or_else(|| {
-            let format = Format::for_track(track, dynamic_type(index))?;
-            Some(format.media(kind, &format!("trackID={index}"), None))
-        })
-    };
-    tracks.iter().enumerate().filter_map(section).collect()
+    carried(tracks, direct).into_iter().map(|carried| carried.section).collect()
+}
+
+/// A track that RTP can carry.
+struct Carried<'a> {
+    track: &'a Track,
+    format: Format,
+    section: sdp::Media,
+    /// The publisher's packets are passed on.
+    passed: bool,
+}
+
+/// The tracks that RTP can carry. Their place in the list is that of their channels.
+fn carried(tracks: &[Track], direct: bool) -> Vec<Carried<'_>> {
+    let mut carried: Vec<Carried<'_>> = Vec::with_capacity(tracks.len());
+    for track in tracks {
+        let control = format!("trackID={}", carried.len());
+        if let Some((format, mut section)) = passed(track, direct) {
+            if !section.control().is_some_and(is_plain) {
+                set_control(&mut section, control);
+            }
+            carried.push(Carried {
+                track,
+                format,
+                section,
+                passed: true,
+            });
+        } else if let Some(format) = Format::for_track(track, FIRST_DYNAMIC_TYPE + (carried.len() % 32) as u8) {
+            carried.push(Carried {
+                track,
+                section: format.media(&control, None),
+                format,
+                passed: false,
+            });
+        }
+    }
+    carried
+}
+
+/// Dynamic payload types begin here (RFC 3551, section 3).
+const FIRST_DYNAMIC_TYPE: u8 = 96;
+
+fn passed(track: &Track, direct: bool) -> Option<(Format, sdp::Media)> {
+    let wire = track.wire.as_ref().filter(|_| direct || is_passed_only(track.codec))?;
+    let section = sdp::Media::parse_section(wire).ok()?;
+    Some((Format::of(&section)?, section))
+}
+
+/// Whether a control can stand behind our own URL. A camera's may be absolute, and players have no business there.
+fn is_plain(control: &str) -> bool {
+    !control.is_empty() && !control.contains(['/', '?', '*', ' '])
+}
+
+fn set_control(section: &mut sdp::Media, control: String) {
+    section.attributes.retain(|(name, _)| name != "control");
+    section.attributes.push(("control".to_owned(), Some(control)));
 }
 
 /// Codecs of which Tidegate knows the packets only.
@@ -90,15 +130,9 @@ pub const fn is_passed_only(codec: CodecId) -> bool {
     matches!(codec, CodecId::Jpeg | CodecId::Other(_))
 }
 
-/// Dynamic payload types begin at 96 (RFC 3551, section 3).
-fn dynamic_type(index: usize) -> u8 {
-    96 + (index % 32) as u8
-}
-
 /// One track.
 struct Lane {
     track: TrackId,
-    codec: CodecId,
     kind: MediaKind,
     /// The publisher's description, if its packets are passed on.
     wire: Option<Arc<str>>,
@@ -155,20 +189,13 @@ impl Muxer {
         self.reported = Some(time);
     }
 
-    fn lane_for(&self, index: usize, track: &Track) -> Option<Lane> {
-        let direct = self.options.direct || is_passed_only(track.codec);
-        let wire = track.wire.clone().filter(|_| direct);
-        let section = wire.as_ref().and_then(|wire| sdp::Media::parse_section(wire).ok());
-        let format = match &section {
-            Some(section) => Format::of(section)?,
-            None => Format::for_track(track, dynamic_type(index))?,
-        };
+    fn lane(&self, index: usize, carried: &Carried<'_>) -> Option<Lane> {
+        let (track, format) = (carried.track, &carried.format);
         let mix = |salt: u64| mix(self.options.seed ^ salt, index as u64);
         Some(Lane {
             track: track.id,
-            codec: track.codec,
             kind: track.kind(),
-            wire: wire.filter(|_| section.is_some()),
+            wire: track.wire.clone().filter(|_| carried.passed),
             channel: u8::try_from(index * 2).ok()?,
             payload_type: format.payload_type,
             clock_rate: format.clock_rate,
@@ -187,12 +214,12 @@ impl Muxer {
 impl Mux for Muxer {
     fn set_tracks(&mut self, tracks: &[Track], _out: &mut Vec<Packet>) {
         let mut old = std::mem::take(&mut self.lanes);
-        for (index, track) in tracks.iter().enumerate() {
-            let Some(mut lane) = self.lane_for(index, track) else { continue };
+        for (index, carried) in carried(tracks, self.options.direct).iter().enumerate() {
+            let Some(mut lane) = self.lane(index, carried) else { continue };
             // The time line and the numbers of a track go on, whatever became of its configuration.
             if let Some(before) = old
                 .iter()
-                .position(|lane| lane.channel / 2 == index as u8 && lane.kind == track.kind())
+                .position(|old| old.channel == lane.channel && old.kind == lane.kind)
             {
                 let before = old.swap_remove(before);
                 lane.continues(&before);

@@ -150,12 +150,8 @@ impl Unpacker {
             CodecId::Vp8 => Self::Vp8(vp8::Unpacker::new()),
             CodecId::Vp9 => Self::Vp9(vp9::Unpacker::new()),
             CodecId::Aac if format.is_latm() => {
-                let parameter = |name: &str| {
-                    let found = format.fmtp.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
-                    found.map(|(_, value)| value.as_str())
-                };
-                let in_band = parameter("cpresent").is_none_or(|value| value.trim() != "0");
-                let config = parameter("config").and_then(from_hex);
+                let in_band = format.param("cpresent").is_none_or(|value| value.trim() != "0");
+                let config = format.param("config").and_then(from_hex);
                 let config = config.map(|bytes| latm::StreamMuxConfig::parse(&bytes));
                 let config = config.transpose().map_err(Unsupported::Latm)?;
                 Self::Latm(latm::Unpacker::new(in_band, config, format.clock_rate))
@@ -234,7 +230,7 @@ impl Unpacker {
 
 /// Ticks of one access unit: 1024 samples of the core coder, which with spectral band replication runs at half the clock.
 fn aac_frame_ticks(format: &Format) -> u32 {
-    let (config, _) = format.initial();
+    let config = format.initial().config;
     let config = config.and_then(|config| aac_codec::Config::parse(&config).ok());
     config.map_or(1024, |config| {
         let ticks = u64::from(config.frame_len) * u64::from(format.clock_rate)
