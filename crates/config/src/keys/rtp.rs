@@ -14,8 +14,6 @@ pub struct Rtp {
     pub audio_mtu: u32,
     /// Largest packet that is accepted over TCP, in bytes; a larger one means that the framing was lost.
     pub max_bytes: u64,
-    /// Packets are made before the end of their frame is known.
-    pub low_latency: bool,
     /// Parameter sets of H.264 share a STAP-A packet.
     pub h264_stap_a: bool,
 }
@@ -55,12 +53,12 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Largest RTP packet that is accepted over TCP, in KB. A larger one means that the framing was lost: the session is ended.",
     ),
-    Key::zlm(
+    Key::stored(
         "rtp.lowLatency",
         "0",
         New,
-        Kind::Bool(Some(|c| &mut c.rtp.low_latency)),
-        "Do not wait for the end of a frame before its packets are made.",
+        Kind::Bool(None),
+        "Make packets before the end of a frame is known. Tidegate has the whole frame when it makes packets.",
     ),
     Key::zlm(
         "rtp.h264_stap_a",

@@ -48,7 +48,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::PortRange(Some(|c| &mut c.rtp_proxy.port_range)),
         "Ports for RTP over UDP, as `min-max`, at least 36 of them. RTP gets an even one and RTCP the odd one above it.",
     ),
-    Key::zlm(
+    Key::stored(
         "rtp_proxy.timeoutSec",
         "15",
         Hot,

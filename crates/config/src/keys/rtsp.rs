@@ -22,8 +22,6 @@ pub struct Rtsp {
     pub keep_alive: Duration,
     /// The packets of an RTSP source reach RTSP players unchanged, and a push is offered as RTSP even if its options say otherwise.
     pub direct_proxy: bool,
-    /// Each packet is sent at once, not with the others of its frame.
-    pub low_latency: bool,
     /// The transport that players must ask for.
     pub transport: RtspTransport,
 }
@@ -93,12 +91,12 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Bool(Some(|c| &mut c.rtsp.direct_proxy)),
         "Forward the RTP packets of an RTSP source unchanged to RTSP players. An RTSP push is then offered as RTSP even if `enable_rtsp` is off for it.",
     ),
-    Key::zlm(
+    Key::stored(
         "rtsp.lowLatency",
         "0",
         Hot,
-        Kind::Bool(Some(|c| &mut c.rtsp.low_latency)),
-        "Do not collect the RTP packets of a frame before they are sent.",
+        Kind::Bool(None),
+        "Send each RTP packet at once. Tidegate writes a frame as soon as it is complete, all of it in one call.",
     ),
     Key::zlm(
         "rtsp.rtpTransportType",

@@ -188,10 +188,10 @@ fn rtsp_and_rtp_keys_have_typed_values() {
     )
     .unwrap()
     .config;
-    assert!(!config.rtsp.direct_proxy && config.rtsp.low_latency);
+    assert!(!config.rtsp.direct_proxy);
     assert_eq!((config.rtp.video_mtu, config.rtp.audio_mtu), (1200, 700));
     assert_eq!(config.rtp.max_bytes, 20 * 1024);
-    assert!(config.rtp.low_latency && !config.rtp.h264_stap_a);
+    assert!(!config.rtp.h264_stap_a);
     let ports = config.rtp_proxy.port_range;
     assert_eq!(
         (ports.first, ports.last, ports.pairs().len()),
