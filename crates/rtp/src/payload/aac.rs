@@ -792,6 +792,21 @@ mod tests {
     }
 
     #[test]
+    fn fragments_that_do_not_fit_give_nothing() {
+        let of_100 = sent(0, false, &[&header(100), &[1; 60]]);
+        for (size, len, what) in [
+            (100, 30, "access unit in fragments: 100 bytes needed, 90 there"),
+            (100, 41, "AU-size of a fragment is 100"),
+            (99, 40, "AU-size of a fragment is 99"),
+        ] {
+            let last = sent(0, true, &[&header(size), &vec![1; len]]);
+            let (units, errors) = unpack(Mode::HBR, &[of_100.clone(), last], &[]);
+            assert_eq!(units, []);
+            assert!(errors[0].to_string().starts_with(what), "{errors:?}");
+        }
+    }
+
+    #[test]
     fn a_unit_that_au_size_cannot_tell_is_not_sent() {
         assert_eq!(pack(&[vec![], vec![0; 8192]], 1000), []);
         assert_eq!(pack(&[vec![0; 8191]], 1000).len(), 9);

@@ -487,7 +487,8 @@ mod tests {
         assert_eq!(read("400024203fc0"), (vec![0x12, 0x10], 44_100, 2));
         // SBR signalled in hierarchy: a core of 24 kHz.
         assert_eq!(read("40005623101fe0"), (vec![0x2b, 0x11, 0x88, 0x00], 48_000, 2));
-        // GStreamer: with "no SBR" behind the AudioSpecificConfig, and the end cut off.
+        // GStreamer, which cuts the end off: as it is, and with "no SBR" behind the AudioSpecificConfig.
+        assert_eq!(read("40002420"), (vec![0x12, 0x10], 44_100, 2));
         assert_eq!(
             read("40002410adca00"),
             (vec![0x12, 0x08, 0x56, 0xe5, 0x00], 44_100, 1)

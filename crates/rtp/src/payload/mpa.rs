@@ -320,6 +320,33 @@ mod tests {
     }
 
     #[test]
+    fn a_fragment_belongs_by_time_and_offset() {
+        let frame = mp3_frame(5);
+        let first = sent(9, &[&[0; 4], &frame[..60]]);
+        for (time, offset) in [(9, 59), (9, 61), (8, 60)] {
+            let second = sent(time, &[&[0, 0, 0, offset], &frame[60..]]);
+            let (units, errors) = unpack(Style::Rfc2250, &[first.clone(), second], &[]);
+            assert_eq!((units, errors), (vec![], vec![Error::Orphan]), "{time} {offset}");
+        }
+    }
+
+    #[test]
+    fn a_bare_fragment_that_looks_like_a_frame_is_none() {
+        // 417 bytes of layer III, which hold a whole frame of 104 bytes.
+        let mut frame = [vec![0; 100], mp3_frame(1), vec![0; 213]].concat();
+        frame[..4].copy_from_slice(&[0xff, 0xfb, 0x90, 0x64]);
+        let packets = [0, 1152]
+            .map(|time| [sent(time, &[&frame[..100]]), sent(time, &[&frame[100..]])])
+            .concat();
+        assert_eq!(
+            unpack(BARE, &packets, &[]).0,
+            [unit(0, &frame), unit(1152, &frame)]
+        );
+        // The first frame shows that there are fragments; of the second the beginning is lost.
+        assert_eq!(unpack(BARE, &packets, &[2]), (vec![unit(0, &frame)], vec![]));
+    }
+
+    #[test]
     fn a_frame_without_length_or_sync_is_an_error() {
         let free = sent(0, &[&[0; 4], &[0xff, 0xfb, 0x00, 0x64, 1, 2, 3]]);
         let (units, errors) = unpack(Style::Rfc2250, &[free], &[]);
@@ -331,14 +358,22 @@ mod tests {
         assert_eq!(unpack(Style::Rfc2250, &[sent(0, &[&[0; 3]])], &[]).1.len(), 1);
     }
 
-    /// Some frame of any layer, version and bit rate whose length is known.
+    /// Some frame of any version, layer and bit rate whose length is known. It is full of headers, so that a fragment can pass for
+    /// a frame.
     fn any_frame() -> impl Strategy<Value = Vec<u8>> {
-        (any::<[u8; 3]>(), any::<u8>()).prop_filter_map("a frame has a length", |(rest, filling)| {
-            let start = [0xff, rest[0], rest[1], rest[2]];
-            let mut frame = vec![filling; Header::parse(&start).ok()?.frame_len?];
-            frame[..4].copy_from_slice(&start);
-            Some(frame)
-        })
+        let version = proptest::sample::select(&[0u8, 2, 3][..]);
+        (version, 1u8..4, 1u8..15, 0u8..3, any::<bool>(), any::<u8>()).prop_map(
+            |(version, layer, kbits, rate, padding, last)| {
+                let start = [
+                    0xff,
+                    0xe1 | version << 3 | layer << 1,
+                    kbits << 4 | rate << 2 | u8::from(padding) << 1,
+                    last,
+                ];
+                let len = Header::parse(&start).unwrap().frame_len.unwrap();
+                start.into_iter().cycle().take(len).collect()
+            },
+        )
     }
 
     proptest! {
@@ -369,8 +404,8 @@ mod tests {
         #[test]
         fn bare_frames_survive_loss_once_they_are_known_to_be_split(
             frames in proptest::collection::vec(any_frame(), 1..10),
-            room in 20usize..600,
-            lost in proptest::collection::vec(40usize..80, 0..4),
+            room in 5usize..150,
+            lost in proptest::collection::vec(37usize..60, 0..4),
         ) {
             // The first frame of 2881 bytes shows that frames are split.
             let mut long = vec![0; 2881];
@@ -380,7 +415,7 @@ mod tests {
             let mut all = Vec::new();
             for (n, data) in frames.iter().enumerate() {
                 let time = n as i64 * 3000;
-                let parts = if n == 0 { 80 } else { room };
+                let parts = if n == 0 { 80 } else { 4 * room };
                 packets.extend(data.chunks(parts).map(|part| sent(time, &[part])));
                 all.push(unit(time, data));
             }
