@@ -12,6 +12,7 @@
 //!
 //! - [`packet`], [`rtcp`]: RFC 3550 on the wire.
 //! - [`reorder`], [`report`], [`clock`]: one source as it is received.
+//! - [`source`]: all of that together, for what one track receives.
 //! - [`order`]: decoding times from presentation times, which are all that RTP carries.
 //! - [`sdp`], [`format`]: descriptions of sessions, and what a media section means for a track.
 //! - [`payload`]: one module each for the payload formats.
@@ -28,5 +29,6 @@ pub mod reorder;
 pub mod report;
 pub mod rtcp;
 pub mod sdp;
+pub mod source;
 
 pub use packet::{Header, Packet};

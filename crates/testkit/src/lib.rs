@@ -5,6 +5,7 @@
 //! - [`http`]: a tiny HTTP client and the request reader of the hook service.
 //! - [`certificate`]: a certificate authority for one test.
 //! - [`websocket`]: a WebSocket client.
+//! - [`netem`]: a network that loses, delays and reorders what it carries, by a seed.
 //! - [`tool`]: real media tools (ffmpeg, ffprobe, curl, ..) that end with the test.
 //! - [`fixture`]: small media files, made once per machine.
 //! - [`framehash`]: what frames a file or stream carries, to compare what went in with what came out.
@@ -18,6 +19,7 @@ pub mod framehash;
 pub mod golden;
 pub mod hook;
 pub mod http;
+pub mod netem;
 pub mod server;
 pub mod tool;
 pub mod websocket;
