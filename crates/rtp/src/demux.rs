@@ -1,15 +1,15 @@
 //! From the packets of a session to tracks and frames: order, time, payload formats and decoder configurations put together.
 
-use crate::clock::Align;
+use crate::clock::{self, Align};
 use crate::format::Format;
 use crate::order::Order;
 use crate::packet;
 use crate::payload::{self, Input, Unit, Unpacker};
 use crate::reorder::Limits;
-use crate::rtcp::{self, Rtcp};
+use crate::rtcp::{self, ReceiverReport, Rtcp};
 use crate::sdp::Media;
 use crate::source::Source as Arrivals;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use media::codec::source::{self, Ready, Source};
 use media::frame::Wire;
 use media::{CodecId, Frame, MediaKind, MediaTime, Track, TrackId};
@@ -112,7 +112,10 @@ impl Demuxer {
             let id = rates.len() as u8;
             let lane = Lane::new(TrackId(id), section, options);
             match &lane {
-                Ok(lane) => rates.push((lane.clock_rate, lane.kind)),
+                Ok(lane) => rates.push(clock::Track {
+                    clock_rate: lane.clock_rate,
+                    leads: lane.kind == MediaKind::Video,
+                }),
                 Err(why) => events.push_back(Event::Unsupported(why.clone())),
             }
             lanes.push(lane.ok());
@@ -154,14 +157,20 @@ impl Demuxer {
     pub fn rtcp(&mut self, now: Instant, section: usize, bytes: &[u8]) -> Result<bool, Error> {
         let mut bye = false;
         let id = usize::from(self.lane(section)?.id.0);
-        for report in rtcp::parse(bytes)? {
-            match report {
+        for report in Rtcp::parse(bytes) {
+            match report? {
                 Rtcp::SenderReport(report) => {
-                    self.align.report(now, id, report.ntp, report.rtp);
-                    self.lane(section)?.arrivals.sender_report(now, &report);
+                    // Those of other sources say nothing about this track.
+                    if self.lane(section)?.arrivals.sender_report(now, &report) {
+                        self.align.report(id, report.ntp, report.rtp);
+                    }
                 }
-                Rtcp::Bye { .. } => bye = true,
-                Rtcp::ReceiverReport { .. } | Rtcp::Description { .. } | Rtcp::Other { .. } => {}
+                Rtcp::Bye { ssrcs } => {
+                    let arrivals = &mut self.lane(section)?.arrivals;
+                    bye |= arrivals.ssrc().is_some_and(|ssrc| ssrcs.contains(&ssrc));
+                    ssrcs.into_iter().for_each(|ssrc| arrivals.bye(ssrc));
+                }
+                Rtcp::ReceiverReport(_) | Rtcp::Description(_) | Rtcp::Other { .. } => {}
             }
         }
         Ok(bye)
@@ -182,6 +191,9 @@ impl Demuxer {
                     && let Some(received) = lane.arrivals.pop(now)
                 {
                     let (packet, gap) = (received.packet, received.gap);
+                    if received.restart {
+                        self.align.restart(usize::from(lane.id.0));
+                    }
                     let ticks = self.align.ticks(usize::from(lane.id.0), packet.header().timestamp);
                     if lane.wire.is_some() {
                         lane.keep(packet.bytes().clone());
@@ -221,9 +233,13 @@ impl Demuxer {
         let ours = self.options.ssrc;
         let report = |(section, lane): (usize, &mut Option<Lane>)| {
             let lane = lane.as_mut()?;
-            let block = lane.arrivals.receiver_block(now)?;
-            let ssrc = ours.wrapping_add(u32::from(lane.id.0));
-            Some((section, rtcp::receiver_report(ssrc, &[block], CNAME)))
+            let report = ReceiverReport {
+                ssrc: ours.wrapping_add(u32::from(lane.id.0)),
+                reports: vec![lane.arrivals.receiver_block(now)?],
+            };
+            let mut out = BytesMut::new();
+            report.write(CNAME, &mut out);
+            Some((section, out.freeze()))
         };
         self.lanes.iter_mut().enumerate().filter_map(report).collect()
     }
@@ -242,8 +258,8 @@ impl Demuxer {
     }
 }
 
-/// See [`crate::mux`].
-const CNAME: &str = "tidegate";
+/// Our canonical name, of no meaning to others (RFC 3550, section 6.5.1).
+pub(crate) const CNAME: &str = "tidegate";
 
 impl Lane {
     fn new(id: TrackId, section: &Media, options: Options) -> Result<Self, String> {
@@ -260,8 +276,7 @@ impl Lane {
         }
         let passed_only = crate::mux::is_passed_only(format.codec);
         let wire = (options.direct || passed_only).then(|| Arc::from(section.section()));
-        let mut arrivals = Arrivals::new(format.clock_rate, options.limits);
-        arrivals.accept(&[format.payload_type]);
+        let arrivals = Arrivals::new(format.clock_rate, options.limits).accept(&[format.payload_type]);
         let orders = matches!(format.codec, CodecId::H264 | CodecId::H265);
         Ok(Self {
             id,
@@ -294,12 +309,8 @@ impl Lane {
     }
 
     fn unit(&mut self, unit: Unit, pts: MediaTime, wire: Option<Wire>, events: &mut VecDeque<Event>) {
-        let bad = |source| {
-            Event::Bad(Error::Codec {
-                codec: self.codec.codec().name(),
-                source,
-            })
-        };
+        let codec = self.codec.codec().name();
+        let bad = |source| Event::Bad(Error::Codec { codec, source });
         if let Some(config) = self.unpacker.take_config()
             && let Err(error) = self.codec.set_config(&config)
         {

@@ -10,7 +10,8 @@
 use crate::format::Format;
 use crate::packet::{HEADER_LEN, Header};
 use crate::payload::{Packer, Sink};
-use crate::rtcp::{self, NtpTime};
+use crate::demux::CNAME;
+use crate::rtcp::{NtpTime, SenderReport};
 use crate::sdp;
 use bytes::{BufMut, Bytes, BytesMut};
 use media::{CodecId, Frame, MediaKind, MediaTime, Mux, Packet, Track, TrackId};
@@ -42,9 +43,6 @@ const REPORT_INTERVAL: MediaTime = MediaTime::from_millis(5_000);
 
 /// For audio only, where every frame is a start.
 const AUDIO_REPORT_INTERVAL: MediaTime = MediaTime::from_millis(1_000);
-
-/// What `c=` and the name in reports are made of is of no use to players; a name of our own is asked for (RFC 3550, 6.5.1).
-const CNAME: &str = "tidegate";
 
 /// The frames in a piece of memory: channel and packet.
 pub fn frames(mut piece: Bytes) -> impl Iterator<Item = (u8, Bytes)> {
@@ -178,11 +176,20 @@ impl Muxer {
 
     /// Sender reports of all tracks that have a time line, for the moment `time`.
     fn reports(&mut self, time: MediaTime, buffer: &mut BytesMut) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(0);
-        let ntp = self.options.epoch.plus_micros(micros);
+        let ntp = self.options.epoch.plus_micros(time.as_micros());
+        let mut scratch = BytesMut::new();
         for lane in &self.lanes {
             let Some(timestamp) = lane.rtp_time(time) else { continue };
-            let report = rtcp::sender_report(lane.ssrc, ntp, timestamp, lane.packets, lane.octets, &[], CNAME);
+            let report = SenderReport {
+                ssrc: lane.ssrc,
+                ntp,
+                rtp: timestamp,
+                packets: lane.packets,
+                octets: lane.octets,
+                reports: Vec::new(),
+            };
+            report.write(CNAME, &mut scratch);
+            let report = scratch.split();
             frame_head(lane.channel + 1, report.len(), buffer);
             buffer.put_slice(&report);
         }

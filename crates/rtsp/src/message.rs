@@ -128,7 +128,8 @@ impl Headers {
 
     /// The value of the first field of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.get_all(name).next()
+        let found = self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
     }
 
     /// The values of all fields of this name.
@@ -238,6 +239,15 @@ fn write(first: &str, headers: &Headers, body: &[u8], out: &mut BytesMut) {
 }
 
 const VERSION: &str = "RTSP/1.0";
+
+/// Appends a packet as interleaved data (section 10.12). Longer than 65,535 bytes it is left out: the length has 16 bits.
+pub fn interleave(channel: u8, packet: &[u8], out: &mut BytesMut) {
+    if let Ok(len) = u16::try_from(packet.len()) {
+        out.put_slice(&[b'$', channel]);
+        out.put_u16(len);
+        out.put_slice(packet);
+    }
+}
 
 /// Bytes before interleaved data.
 const DATA_HEAD: usize = 4;

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -144,7 +144,7 @@ impl App {
         RtpStyle {
             video_mtu: config.rtp.video_mtu as usize,
             audio_mtu: config.rtp.audio_mtu as usize,
-            stap_a: config.rtp.stap_a,
+            stap_a: config.rtp.h264_stap_a,
             direct: config.rtsp.direct_proxy,
         }
     }
@@ -161,7 +161,10 @@ impl App {
             limits: if ordered {
                 rtp::reorder::Limits::in_order()
             } else {
-                rtp::reorder::Limits::default()
+                rtp::reorder::Limits {
+                    max_packets: MAX_LATE_PACKETS,
+                    max_delay: MAX_LATENESS,
+                }
             },
             ssrc: rand::random(),
         }
@@ -242,6 +245,12 @@ impl App {
         }
     }
 }
+
+/// Packets that are held while one before them is late: a key frame of 8 Mbit/s in one burst.
+const MAX_LATE_PACKETS: usize = 1024;
+
+/// How long a late packet over UDP is waited for. Beyond the disorder of networks, below what viewers notice.
+const MAX_LATENESS: Duration = Duration::from_millis(200);
 
 /// An attempt whose traffic is counted.
 pub struct Measured {

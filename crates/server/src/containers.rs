@@ -65,15 +65,15 @@ pub fn rtsp(app: &App, stream: &Stream, style: RtpStyle) -> Box<dyn Mux> {
     let opened = SystemTime::now()
         .checked_sub(stream.opened().elapsed())
         .unwrap_or(UNIX_EPOCH);
-    let micros = opened
+    let since = opened
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0));
+        .unwrap_or_default();
     Box::new(rtp::mux::Muxer::new(rtp::mux::Options {
         video_mtu: style.video_mtu,
         audio_mtu: style.audio_mtu,
         stap_a: style.stap_a,
         direct: style.direct,
         seed: app.rtp_seed(stream.incarnation()),
-        epoch: NtpTime::from_unix_micros(micros),
+        epoch: NtpTime::from_unix(since),
     }))
 }

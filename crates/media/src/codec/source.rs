@@ -76,6 +76,15 @@ impl Source {
         self.config.as_ref()
     }
 
+    /// Most frames that are decoded before one that is shown before them; `None` where the headers do not tell.
+    pub fn reorder(&self) -> Option<u8> {
+        match &self.state {
+            State::H264(config) => config.reorder(),
+            State::H265(config) => config.reorder(),
+            State::Plain | State::Av1(_) => None,
+        }
+    }
+
     /// What is known of picture or sound.
     pub fn params(&self) -> TrackParams {
         match self.codec.kind() {

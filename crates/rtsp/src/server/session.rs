@@ -8,7 +8,7 @@ use crate::message::{self, Headers, Limits, Message, Parser, Response};
 use crate::transport::{self, Lower, Transport};
 use crate::tunnel;
 use crate::url;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -730,12 +730,4 @@ fn way_of(offer: &Transport, allowed: Allowed, publishes: bool) -> Option<Ways> 
 
 fn alike(one: Ways, other: Ways) -> bool {
     std::mem::discriminant(&one) == std::mem::discriminant(&other)
-}
-
-/// Frames a packet for an interleaved channel (RFC 2326, section 10.12).
-pub fn interleave(channel: u8, packet: &[u8], out: &mut BytesMut) {
-    out.put_u8(b'$');
-    out.put_u8(channel);
-    out.put_u16(u16::try_from(packet.len()).unwrap_or(u16::MAX));
-    out.put_slice(&packet[..packet.len().min(usize::from(u16::MAX))]);
 }

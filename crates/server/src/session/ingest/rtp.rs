@@ -18,6 +18,7 @@ pub struct Ingest {
     feed: Feed,
     demuxer: Demuxer,
     next_report: Instant,
+    counts_loss: bool,
 }
 
 impl Ingest {
@@ -41,6 +42,7 @@ impl Ingest {
             feed,
             demuxer,
             next_report: now + REPORT_INTERVAL,
+            counts_loss: !options.limits.is_in_order(),
         })
     }
 
@@ -110,9 +112,12 @@ impl Ingest {
             return Vec::new();
         }
         self.next_report = now + REPORT_INTERVAL;
-        let publisher = self.feed.publisher();
-        for (track, lost, expected) in self.demuxer.losses() {
-            publisher.set_loss(track, lost, expected);
+        // Over TCP nothing is lost, and ZLM shows no figure (api.md, section 2.2).
+        if self.counts_loss {
+            let publisher = self.feed.publisher();
+            for (track, lost, expected) in self.demuxer.losses() {
+                publisher.set_loss(track, lost, expected);
+            }
         }
         self.demuxer.reports(now)
     }

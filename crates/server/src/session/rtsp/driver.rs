@@ -11,7 +11,7 @@ use crate::link::{Answer, Granted, Pending};
 use crate::session::ingest::rtp::Ingest;
 use crate::session::{MEDIA_BLOCK, TALK_BLOCK, make_room};
 use crate::sessions::{Registration, plain};
-use crate::udp::{Datagram, Endpoint, Endpoints, Pair};
+use crate::udp::{Datagram, Endpoint, Endpoints};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -20,15 +20,16 @@ use lifecycle::{Access, Client, Protocol, Refusal as EngineRefusal};
 use media::info::OriginType;
 use media::{Schema, StreamKey};
 use rtp::sdp;
-use rtsp::message::Limits;
+use rtsp::message::{Limits, interleave};
 use rtsp::server::{
     Allowed, Config, Description, Event, Output, PlayAnswer, Refusal, Request, ServerSession, SetupAnswer,
-    SetupRefused, SetupRequest, TrackStart, Ways, interleave,
+    SetupRefused, SetupRequest, TrackStart, Ways,
 };
 use rtsp::tunnel::Half;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::io::AsyncReadExt;
 use tracing::{debug, info};
 
 /// Bytes of requests that may wait while one is being decided. More stay in the kernel, and so with the peer.
@@ -94,7 +95,6 @@ struct Player {
     granted: Granted,
     url: String,
     pending: Pending,
-    sections: usize,
     ways: Vec<Option<Ways>>,
     reader: Option<Reader>,
     paused: bool,
@@ -227,7 +227,7 @@ impl Driver {
                         self.session.handle_bytes(Instant::now(), &mut self.buffer).map_err(io::Error::other)?;
                     }
                 },
-                () = at(Some(deadline)) => self.timed_out(io).await?,
+                () = at(deadline) => self.timed_out(io).await?,
             }
         }
     }
@@ -402,7 +402,6 @@ impl Driver {
                     granted,
                     url,
                     pending,
-                    sections: 0,
                     ways: Vec::new(),
                     reader: None,
                     paused: false,
@@ -477,7 +476,6 @@ impl Driver {
         if media.is_empty() {
             return Err(Refusal::NotFound);
         }
-        player.sections = media.len();
         player.ways = vec![None; media.len()];
         let controls = media
             .iter()
@@ -557,8 +555,10 @@ impl Driver {
                 Refusal::NotFound
             })?);
         }
-        for endpoint in (0..player.sections).filter_map(|track| self.endpoints.get_mut(track)) {
-            endpoint.punch();
+        for track in 0..player.ways.len() {
+            if let Some(endpoint) = self.endpoints.get_mut(track) {
+                endpoint.punch();
+            }
         }
         // What is cached tells where the tracks start; it is sent behind the answer.
         if let Some(reader) = &mut player.reader
@@ -618,7 +618,8 @@ impl Driver {
         let seed = self.app.rtp_seed(player.granted.incarnation);
         let mut out = BytesMut::new();
         for (track, way) in player.ways.iter().enumerate() {
-            let bye = rtp::rtcp::bye(rtp::mux::ssrc(seed, track));
+            let mut bye = BytesMut::new();
+            rtp::rtcp::write_bye(rtp::mux::ssrc(seed, track), "tidegate", &mut bye);
             let Ok(channel) = u8::try_from(track * 2 + 1) else { continue };
             match way {
                 Some(Ways::Tcp) => interleave(channel, &bye, &mut out),
@@ -754,7 +755,11 @@ fn starts(batch: &Batch, ways: &[Option<Ways>]) -> Vec<TrackStart> {
             }
             let known = starts.iter().position(|start| start.track == track);
             if channel % 2 == 1 {
-                if let (None, Some(timestamp)) = (known, rtp::rtcp::reported_time(&packet)) {
+                let report = rtp::rtcp::Rtcp::parse(&packet).find_map(|report| match report {
+                    Ok(rtp::rtcp::Rtcp::SenderReport(report)) => Some(report.rtp),
+                    Ok(_) | Err(_) => None,
+                });
+                if let (None, Some(timestamp)) = (known, report) {
                     starts.push(TrackStart {
                         track,
                         sequence: None,

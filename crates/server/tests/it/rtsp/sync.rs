@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 use container::flv::{Demuxer, Event, Reader};
 use media::{Frame, MediaKind, MediaTime, Track};
 use rtp::payload::{Packer, Sink};
-use rtp::rtcp::{self, NtpTime};
+use rtp::rtcp::{NtpTime, SenderReport};
 use rtp::{Header, mux, sdp};
-use rtsp::server::interleave;
+use rtsp::message::interleave;
 
 /// Loops of the ten seconds of a file.
 const LOOPS: usize = 6;
@@ -88,8 +88,15 @@ impl Sender {
 
     /// The wall clock is that of the media, from a day in 2026 on.
     fn report(&mut self, time: MediaTime) {
-        let ntp = NtpTime::from_unix_micros(1_790_000_000_000_000 + time.as_micros() as u64);
-        let report = rtcp::sender_report(self.ssrc(), ntp, self.rtp_time(time), 0, 0, &[], "camera");
+        let report = SenderReport {
+            ssrc: self.ssrc(),
+            ntp: NtpTime::from_unix_micros(1_790_000_000_000_000 + time.as_micros()),
+            rtp: self.rtp_time(time),
+            ..SenderReport::default()
+        };
+        let mut packet = BytesMut::new();
+        report.write("camera", &mut packet);
+        let report = packet;
         interleave(self.index * 2 + 1, &report, &mut self.out);
     }
 

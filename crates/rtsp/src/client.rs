@@ -1,1 +1,0 @@
-//! The client's end: playing (pull) and publishing (push).
