@@ -195,8 +195,8 @@ impl Reorder {
     fn begin(&mut self, now: Instant, packet: Packet) {
         let sequence = u64::from(packet.header().sequence);
         let fresh = self.next.is_none();
-        // The next multiple of 2^16 that leaves no doubt about what is before it.
-        let number = ((self.highest >> 16) + if fresh { 1 } else { 2 }) << 16 | sequence;
+        // Above all numbers so far, whatever the sequence number is.
+        let number = ((self.highest >> 16) + 1) << 16 | sequence;
         if fresh {
             self.next = Some(number);
         } else {
