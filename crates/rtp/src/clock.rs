@@ -639,9 +639,10 @@ mod tests {
         let mut bench = Bench::new([5, 6]);
         bench.packet(VIDEO, 5000, 5000);
         assert_eq!(bench.packet(AUDIO, 10_000, 5000), 0);
+        assert_eq!(bench.packet(AUDIO, 9900, 5000), -100);
         bench.report(VIDEO, 5000, 0);
         bench.report(AUDIO, 5000, 0);
-        assert_eq!(bench.packet(AUDIO, 9900, 5000), -100);
+        assert_eq!([9900, 10_000].map(|at| bench.packet(AUDIO, at, 5000)), [-100, 0]);
         // Measurements that differ while it lasts, 10 s.
         for at in [6000, 7000, 8000] {
             bench.report(VIDEO, at, 0);

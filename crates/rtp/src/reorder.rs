@@ -35,7 +35,8 @@ impl Limits {
 /// What happened to packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Missing packets that were given up. Exact but for the ends: those before the first and behind the last are not known of.
+    /// Missing packets that were given up. Exact but for the ends, since those before the first and behind the last are not known
+    /// of, and but for resets.
     pub lost: u64,
     /// Dropped: the same sequence number had come before.
     pub duplicate: u64,
