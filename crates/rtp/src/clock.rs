@@ -622,13 +622,35 @@ mod tests {
         bench.align.restart(VIDEO);
         bench.zero[VIDEO] = 3_000_000_000;
         assert_eq!(bench.packet(VIDEO, 0, 60_100), 60_100);
-        // Its reports count as the first ones.
-        bench.report(VIDEO, 60_000, 0);
+        // Its reports count as the first ones: audio is corrected at once, and at once anew for the next source.
+        bench.report(VIDEO, 0, 60_000);
         bench.report(AUDIO, 60_000, 0);
         bench.packet(AUDIO, 60_100, 60_100);
-        bench.packet(VIDEO, 60_000, 120_100);
-        assert_eq!(bench.packet(VIDEO, 60_000, 120_100), 120_100);
-        bench.packet(AUDIO, 120_000, 120_000);
+        assert_eq!(bench.packet(AUDIO, 60_140, 60_140), 60_210);
+        bench.align.restart(VIDEO);
+        bench.zero[VIDEO] = 5;
+        assert_eq!(bench.packet(VIDEO, 0, 60_140), 60_210);
+        bench.report(VIDEO, 0, 60_140);
+        assert_eq!(bench.packet(AUDIO, 60_160, 60_160), 60_230);
+    }
+
+    #[test]
+    fn a_correction_under_way_changes_nothing_before_it_and_is_not_slowed() {
+        let mut bench = Bench::new([5, 6]);
+        bench.packet(VIDEO, 5000, 5000);
+        assert_eq!(bench.packet(AUDIO, 10_000, 5000), 0);
+        assert_eq!(bench.packet(AUDIO, 9900, 5000), -100);
+        bench.report(VIDEO, 5000, 0);
+        bench.report(AUDIO, 5000, 0);
+        assert_eq!([9900, 10_000].map(|at| bench.packet(AUDIO, at, 5000)), [-100, 0]);
+        // Measurements that differ while it lasts, 10 s.
+        for at in [6000, 7000, 8000] {
+            bench.report(VIDEO, at, 0);
+            bench.report(AUDIO, at, 60);
+            assert_eq!(bench.packet(AUDIO, at + 5000, at as u64), (at - 5000) * 3 / 2);
+        }
+        assert_eq!(bench.packet(AUDIO, 20_000, 15_000), 15_000);
+        assert_eq!(bench.packet(AUDIO, 30_000, 25_000), 25_000);
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl Limits {
 /// What happened to packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Missing packets that were given up. Exact but for the ends: those before the first and behind the last are not known of.
+    /// Missing packets that were given up. Exact but for the ends, since those before the first and behind the last are not known
+    /// of, and but for resets.
     pub lost: u64,
     /// Dropped: the same sequence number had come before.
     pub duplicate: u64,
@@ -195,8 +196,8 @@ impl Reorder {
     fn begin(&mut self, now: Instant, packet: Packet) {
         let sequence = u64::from(packet.header().sequence);
         let fresh = self.next.is_none();
-        // The next multiple of 2^16 that leaves no doubt about what is before it.
-        let number = ((self.highest >> 16) + if fresh { 1 } else { 2 }) << 16 | sequence;
+        // Above all numbers so far, whatever the sequence number is.
+        let number = ((self.highest >> 16) + 1) << 16 | sequence;
         if fresh {
             self.next = Some(number);
         } else {

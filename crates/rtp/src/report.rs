@@ -351,9 +351,18 @@ mod tests {
         receiver.packet(start + Duration::from_millis(30), &header(1, 59));
         assert_eq!(receiver.block(start).unwrap().jitter, 5);
         assert_eq!(receiver.jitter(), Duration::from_micros(625));
+        // Late each second time, and so 80 ticks different each time: the rounding of the appendix ends at 79.
+        for n in 1..200u32 {
+            let arrival = Duration::from_millis(u64::from(n) * 40 + [0, 10][n as usize % 2]);
+            receiver.packet(
+                start + arrival,
+                &header(2, (n * 320).wrapping_add(u32::MAX - 100)),
+            );
+        }
+        assert_eq!(receiver.block(start).unwrap().jitter, 79);
         // A jump of the timestamps is no jitter.
-        receiver.packet(start + Duration::from_millis(50), &header(2, 2_000_000_000));
-        assert_eq!(receiver.block(start).unwrap().jitter, 5);
+        receiver.packet(start + Duration::from_secs(8), &header(2, 2_000_000_000));
+        assert_eq!(receiver.block(start).unwrap().jitter, 79);
     }
 
     #[test]

@@ -544,6 +544,20 @@ mod tests {
     }
 
     #[test]
+    fn descriptions_are_read_as_far_as_they_are_whole() {
+        // A note before the name of one source, no item of another, and a name that is cut off.
+        let bytes = [
+            &[0x83, 202, 0, 7][..],
+            &[0, 0, 0, 1, 7, 2, b'h', b'i', 1, 1, b'a', 0],
+            &[0, 0, 0, 2, 0, 0, 0, 0],
+            &[0, 0, 0, 3, 1, 9, b'b', b'c'],
+        ]
+        .concat();
+        let names = vec![(1, "a".to_owned()), (2, String::new()), (3, String::new())];
+        assert_eq!(all(&bytes), Ok(vec![Rtcp::Description(Description { names })]));
+    }
+
+    #[test]
     fn what_precedes_a_fault_is_used() {
         // Feedback in reduced size, then a receiver report without its source.
         let bytes = [0x81, 206, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0x80, 201, 0, 0];

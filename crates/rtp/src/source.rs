@@ -437,6 +437,25 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_the_silence_of_another_is_bounded() {
+        let mut bench = Bench::new(LIMITS);
+        bench.at(0, 1, &[1, 2], "1 2");
+        let mut check = |payload: usize, most: usize| {
+            let mut held = 0;
+            for sequence in 0..2000 {
+                let mut bytes = BytesMut::from(&packet(2, sequence)[..]);
+                bytes.resize(bytes.len() + payload, 0);
+                bench.source.push(bench.start, bytes.freeze()).unwrap();
+                held = held.max(bench.source.candidate.as_ref().unwrap().packets.len());
+            }
+            assert_eq!(held, most);
+            bench.at(0, 1, &[], "");
+        };
+        check(0, MAX_HELD);
+        check(60_000, MAX_HELD_BYTES / 60_012);
+    }
+
+    #[test]
     fn after_a_goodbye_nobody_waits() {
         let mut bench = Bench::new(LIMITS);
         bench.at(0, 1, &[1, 2], "1 2");
