@@ -8,7 +8,7 @@ use crate::payload::{self, Input, Unit, Unpacker};
 use crate::reorder::Limits;
 use crate::rtcp::{self, ReceiverReport, Rtcp};
 use crate::sdp::Media;
-use crate::source::Source as Arrivals;
+use crate::source::{Received, Source as Arrivals};
 use bytes::{Bytes, BytesMut};
 use media::codec::source::{self, Ready, Source};
 use media::frame::Wire;
@@ -73,9 +73,6 @@ pub enum Error {
 
 /// Most packets that are kept for a frame which is not complete yet. A frame of 16 MiB has 12,000 of them at 1,400 bytes.
 const MAX_WIRE: usize = 16 * 1024;
-
-/// Most events of one call, so that a flood is taken in portions.
-const MAX_EVENTS: usize = 1024;
 
 /// Reads all tracks of one session.
 pub struct Demuxer {
@@ -144,8 +141,8 @@ impl Demuxer {
     ///
     /// It is none, or not expected. It is left out.
     pub fn rtp(&mut self, now: Instant, section: usize, bytes: Bytes) -> Result<(), Error> {
-        let lane = self.lane(section)?;
-        lane.arrivals.push(now, bytes)?;
+        self.lane(section)?.arrivals.push(now, bytes)?;
+        self.take(now, section);
         Ok(())
     }
 
@@ -185,38 +182,42 @@ impl Demuxer {
 
     /// What is complete; `None` means drained.
     pub fn poll(&mut self, now: Instant) -> Option<Event> {
-        if self.events.is_empty() {
-            for lane in self.lanes.iter_mut().flatten() {
-                while self.events.len() < MAX_EVENTS
-                    && let Some(received) = lane.arrivals.pop(now)
-                {
-                    let (packet, gap) = (received.packet, received.gap);
-                    if received.restart {
-                        self.align.restart(usize::from(lane.id.0));
-                    }
-                    let ticks = self.align.ticks(usize::from(lane.id.0), packet.header().timestamp);
-                    if lane.wire.is_some() {
-                        lane.keep(packet.bytes().clone());
-                    }
-                    let input = Input {
-                        payload: packet.payload(),
-                        marker: packet.header().marker,
-                        timestamp: ticks,
-                        gap,
-                    };
-                    if let Err(source) = lane.unpacker.push(input, &mut self.units) {
-                        let codec = lane.codec.codec().name();
-                        self.events.push_back(Event::Bad(Error::Payload { codec, source }));
-                    }
-                    for unit in self.units.drain(..) {
-                        let wire = lane.wire_of(unit.timestamp == ticks);
-                        let pts = self.align.media_time(now, usize::from(lane.id.0), unit.timestamp);
-                        lane.unit(unit, pts, wire, &mut self.events);
-                    }
-                }
+        if self.events.is_empty() && self.deadline().is_some_and(|deadline| now >= deadline) {
+            for section in 0..self.lanes.len() {
+                self.take(now, section);
             }
         }
         self.events.pop_front()
+    }
+
+    /// Takes the packets of a media section that are in order now, as they come: what came first begins the time line.
+    fn take(&mut self, now: Instant, section: usize) {
+        let Some(Some(lane)) = self.lanes.get_mut(section) else { return };
+        let index = usize::from(lane.id.0);
+        while let Some(Received { packet, gap, restart }) = lane.arrivals.pop(now) {
+            if restart {
+                self.align.restart(index);
+            }
+            let ticks = self.align.ticks(index, packet.header().timestamp);
+            if lane.wire.is_some() {
+                lane.keep(packet.bytes().clone());
+            }
+            let input = Input {
+                payload: packet.payload(),
+                marker: packet.header().marker,
+                timestamp: ticks,
+                gap,
+            };
+            if let Err(source) = lane.unpacker.push(input, &mut self.units) {
+                let codec = lane.codec.codec().name();
+                self.events.push_back(Event::Bad(Error::Payload { codec, source }));
+            }
+            for unit in self.units.drain(..) {
+                let wire = lane.wire_of(unit.timestamp == ticks);
+                let pts = self.align.media_time(now, index, unit.timestamp);
+                lane.unit(unit, pts, wire, &mut self.events);
+            }
+        }
     }
 
     /// When [`Self::poll`] may have something although nothing came: a late packet is given up.
@@ -278,6 +279,11 @@ impl Lane {
         let wire = (options.direct || passed_only).then(|| Arc::from(section.section()));
         let arrivals = Arrivals::new(format.clock_rate, options.limits).accept(&[format.payload_type]);
         let orders = matches!(format.codec, CodecId::H264 | CodecId::H265);
+        let order = orders.then(|| {
+            let mut order = Order::new(format.clock_rate);
+            order.set_depth(codec.reorder());
+            order
+        });
         Ok(Self {
             id,
             kind: format.codec.kind(),
@@ -285,7 +291,7 @@ impl Lane {
             arrivals,
             unpacker,
             codec,
-            order: orders.then(|| Order::new(format.clock_rate)),
+            order,
             wire,
             packets: Vec::new(),
             announced: None,

@@ -14,7 +14,7 @@
 //! - [`reorder`], [`report`], [`clock`]: one source as it is received.
 //! - [`source`]: all of that together, for what one track receives.
 //! - [`order`]: decoding times from presentation times, which are all that RTP carries.
-//! - [`sdp`], [`format`]: descriptions of sessions, and what a media section means for a track.
+//! - [`sdp`], [`mod@format`]: descriptions of sessions, and what a media section means for a track.
 //! - [`payload`]: one module each for the payload formats.
 //! - [`demux`], [`mux`]: all of that together, between the packets of a session and the frames of a stream.
 

@@ -122,6 +122,12 @@ impl Endpoint {
         }
     }
 
+    /// Talks to these ports of its peer.
+    pub fn talk_to(&mut self, ports: (u16, u16)) {
+        self.rtp.set_port(ports.0);
+        self.rtcp.set_port(ports.1);
+    }
+
     /// Sends a datagram at once or not at all: UDP makes no promises, and waiting for one peer would hold up the others.
     pub fn send(&mut self, control: bool, packet: &[u8]) -> usize {
         let (socket, to) = if control {

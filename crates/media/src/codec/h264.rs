@@ -189,9 +189,6 @@ impl Config {
         };
     }
 
-    /// PLACEHOLDER
-    pub fn reorder(&self) -> Option<u8> { None }
-
     /// The record as bytes.
     pub fn build(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(64);

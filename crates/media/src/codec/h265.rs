@@ -165,9 +165,6 @@ impl Config {
         changed || new_sps
     }
 
-    /// PLACEHOLDER
-    pub fn reorder(&self) -> Option<u8> { None }
-
     /// The record as bytes.
     pub fn build(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(128);

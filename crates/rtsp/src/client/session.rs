@@ -200,7 +200,6 @@ enum Step {
 #[derive(Debug)]
 struct Sent {
     method: &'static str,
-    uri: String,
     request: Request,
 }
 
@@ -737,11 +736,7 @@ impl ClientSession {
         let mut out = BytesMut::new();
         request.write(&mut out);
         self.outputs.push_back(Output::Send(out.freeze()));
-        self.sent = Some(Sent {
-            method,
-            uri: request.uri.clone(),
-            request,
-        });
+        self.sent = Some(Sent { method, request });
     }
 
     fn fail(&mut self, failure: Failure) {

@@ -159,19 +159,10 @@ async fn request(
         .map_err(|error| error.to_string())
 }
 
-/// `custom_header` of the request: `Name=value`, several with `&` (api.md, section 2.5). What is no header is left out.
+/// The headers of the request. What is none is left out.
 fn custom_headers(attempt: &Attempt) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let option = attempt
-        .spec
-        .client_options
-        .iter()
-        .find(|(name, _)| name == "custom_header");
-    let pairs = option.map_or("", |(_, value)| value.as_str()).split('&');
-    let header = |pair: &str| {
-        let (name, value) = pair.split_once('=')?;
-        Some((name.trim().parse().ok()?, value.trim().parse().ok()?))
-    };
-    pairs.filter_map(header)
+    let header = |(name, value): (String, String)| Some((name.parse().ok()?, value.parse().ok()?));
+    attempt.custom_headers().into_iter().filter_map(header)
 }
 
 /// Whether a header that was meant for `source` may be sent to `url`: credentials stay with the server that they are for, as

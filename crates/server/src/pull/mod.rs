@@ -2,6 +2,7 @@
 
 mod http_flv;
 mod rtmp;
+mod rtsp;
 
 use crate::app::App;
 use crate::control::SockSlot;
@@ -40,41 +41,62 @@ pub async fn run(
     accepted: oneshot::Receiver<Granted>,
     sock: SockSlot,
 ) -> String {
-    let option = |name: &str| {
-        spec.client_options
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    };
-    let media_timeout = option("media_timeout_ms")
-        .and_then(|value| value.parse().ok())
-        .filter(|ms| *ms > 0);
-    let media_timeout = media_timeout.map_or(MEDIA_TIMEOUT, Duration::from_millis);
-    let rtmp = matches!(spec.url.split_once("://"), Some((scheme, _)) if scheme.to_ascii_lowercase().starts_with("rtmp"));
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         app,
         job,
         spec,
         accepted: Some(accepted),
         sock,
-        media_timeout,
+        media_timeout: MEDIA_TIMEOUT,
     };
-    if rtmp {
-        rtmp::run(attempt).await
-    } else {
-        http_flv::run(attempt).await
+    let media_timeout = attempt.option("media_timeout_ms").and_then(|value| value.parse().ok());
+    if let Some(time) = media_timeout.filter(|ms| *ms > 0) {
+        attempt.media_timeout = Duration::from_millis(time);
+    }
+    let (scheme, _) = attempt.spec.url.split_once("://").unwrap_or_default();
+    match scheme.to_ascii_lowercase().as_str() {
+        "rtmp" | "rtmps" => rtmp::run(attempt).await,
+        "rtsp" | "rtsps" => rtsp::run(attempt).await,
+        _ => http_flv::run(attempt).await,
     }
 }
 
 impl Attempt {
+    /// An option of the request.
+    fn option(&self, name: &str) -> Option<&str> {
+        let options = &self.spec.client_options;
+        options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `custom_header` of the request: `Name=value`, several with `&` (api.md, section 2.5).
+    fn custom_headers(&self) -> Vec<(String, String)> {
+        let pairs = self.option("custom_header").unwrap_or_default().split('&');
+        let header = |pair: &str| {
+            let (name, value) = pair.split_once('=')?;
+            Some((name.trim().to_owned(), value.trim().to_owned()))
+        };
+        pairs.filter_map(header).collect()
+    }
+
     /// Says that the source is open, and waits for the right to feed its stream.
-    async fn opened(&mut self) -> Result<Ingest, String> {
+    async fn granted(&mut self) -> Result<Granted, String> {
         self.app.link.raise(Event::PullOpened { job: self.job });
         let accepted = self.accepted.take().ok_or("the source opened twice")?;
-        let granted = accepted.await.map_err(|_| "stopped".to_owned())?;
+        accepted.await.map_err(|_| "stopped".to_owned())
+    }
+
+    /// The same for sources of FLV.
+    async fn opened(&mut self) -> Result<Ingest, String> {
+        let granted = self.granted().await?;
+        let link = self.app.link.clone();
+        self.leased(|| Ingest::new(&granted, link.clone())).await
+    }
+
+    /// Takes the right to write to a granted stream, which its former attempt may still hold for a moment.
+    async fn leased<T>(&self, take: impl Fn() -> Result<T, PublishError>) -> Result<T, String> {
         let started = Instant::now();
         loop {
-            match Ingest::new(&granted, self.app.link.clone()) {
+            match take() {
                 Ok(ingest) => return Ok(ingest),
                 Err(PublishError::Busy) if started.elapsed() < LEASE_PATIENCE => {
                     sleep(Duration::from_millis(10)).await

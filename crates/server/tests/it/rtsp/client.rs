@@ -50,14 +50,14 @@ async fn pulls_from_a_group() -> Result<()> {
 async fn pulls_with_the_credentials_of_the_url() -> Result<()> {
     let hooks = HookServer::start(|request| match request.hook.as_str() {
         "on_rtsp_realm" => Answer::Json(json!({"code": 0, "realm": "camera"})),
-        "on_rtsp_auth" => Answer::Json(json!({"code": 0, "passwd": "p@ss:w/rd"})),
+        "on_rtsp_auth" => Answer::Json(json!({"code": 0, "passwd": "p@ss:w!rd"})),
         _ => Answer::ok(),
     })
     .await?;
     let (camera, _publisher) = camera(&hooks.ini(&["on_rtsp_realm", "on_rtsp_auth"])).await?;
     let server = serve("").await?;
     let url = |password: &str| camera.url_rtsp("live/source").replace("//", &format!("//admin:{password}@"));
-    let right = url("p@ss:w/rd");
+    let right = url("p@ss:w!rd");
     let answer = server.api("addStreamProxy", &proxy("live", "cam", &right)).await;
     assert_eq!(answer["code"], 0, "{answer}");
     let wrong = url("guess");

@@ -46,7 +46,7 @@ async fn guarded(config: &str) -> Result<(HookServer, TestServer)> {
 
 async fn plays(url: &str) -> Result<bool> {
     let args = ["-v", "error", "-rtsp_transport", "tcp", "-i", url, "-t", "0.5", "-c", "copy", "-f", "null", "-"];
-    Ok(Tool::ffmpeg().args(args).run(SOON).await?.status.success())
+    Ok(Tool::ffmpeg().args(args).spawn()?.wait(SOON).await?.status.success())
 }
 
 #[tokio::test]

@@ -1,0 +1,204 @@
+//! Pushing over RTSP and RTSPS.
+
+use crate::app::App;
+use crate::containers::{self, RTSP};
+use crate::deadline::at;
+use crate::dial::{Dialed, dial};
+use crate::egress::write_parts;
+use crate::udp::{Endpoint, Endpoints};
+use bytes::{Bytes, BytesMut};
+use hub::{Batch, Next, Reader, ReaderOptions, Stream};
+use lifecycle::op::PushSpec;
+use lifecycle::{Event, JobId};
+use rtp::sdp;
+use rtsp::client::{ClientSession, Config, Event as RtspEvent, Output, Role, Transport};
+use rtsp::message::Limits;
+use rtsp::url::Url;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Pause between signs of life; servers count what is sent to them, too.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+pub(super) async fn push(
+    app: &Arc<App>,
+    job: JobId,
+    spec: &PushSpec,
+    stream: &Arc<Stream>,
+    stop: &CancellationToken,
+) -> Result<String, String> {
+    let began = Instant::now();
+    let url = Url::parse(&spec.dst_url).map_err(|error| error.to_string())?;
+    let option = |name: &str| spec.client_options.iter().find(|(key, _)| key == name);
+    let udp = option("rtp_type").is_some_and(|(_, value)| value == "1");
+    let config = app.config();
+    let connecting = timeout(spec.timeout, dial(&config, job, &url.host, url.port, url.tls));
+    let connected = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok("stopped".to_owned()),
+        connected = connecting => connected.map_err(|_| "publish rtsp timeout")?,
+    };
+    let Dialed { mut io, sock } = connected.map_err(|error| error.to_string())?;
+    drop(config);
+    let style = app.rtp_style();
+    // What is described now is what players of the remote get: the same tracks, in the same channels, as ours.
+    let mut media = rtp::mux::describe(&stream.tracks(), style.direct);
+    let tracks = media.len();
+    for (index, section) in media.iter_mut().enumerate() {
+        // Names of our own, since a publisher's may not be told apart.
+        section.attributes.retain(|(name, _)| name != "control");
+        section.attributes.push(("control".to_owned(), Some(format!("streamid={index}"))));
+    }
+    let name = concat!("Tidegate/", env!("CARGO_PKG_VERSION"));
+    let session = Config {
+        url,
+        role: Role::Publish {
+            sdp: sdp::Session::live(name, media).to_string(),
+        },
+        transport: if udp { Transport::Udp } else { Transport::Tcp },
+        timeout: spec.timeout.saturating_sub(began.elapsed()),
+        media_timeout: Duration::MAX,
+        keep_alive: KEEP_ALIVE,
+        keep_alive_requests: true,
+        credentials: None,
+        user_agent: name.to_owned(),
+        headers: Vec::new(),
+        limits: Limits::default(),
+    };
+    let mut session = ClientSession::new(session, rand::random(), Instant::now());
+    let measured = app.measure(job);
+    let mut pusher = Pusher {
+        reader: None,
+        channels: vec![None; tracks],
+        endpoints: Endpoints::default(),
+    };
+    let mut batch = Batch::default();
+    let mut buffer = BytesMut::new();
+    loop {
+        let mut pieces = Vec::new();
+        let mut closed = false;
+        while let Some(output) = session.poll_output() {
+            match output {
+                Output::Send(bytes) => pieces.push(bytes),
+                Output::Close => closed = true,
+                Output::Event(RtspEvent::PortsNeeded { track }) => {
+                    let pair = app
+                        .udp_pair(sock.local.ip())
+                        .map_err(|error| format!("no ports for RTP: {error}"))?;
+                    let ports = pair.ports();
+                    pusher
+                        .endpoints
+                        .set(track, Endpoint::new(pair, sock.peer.ip(), (0, 0)));
+                    session.ports(ports);
+                }
+                Output::Event(RtspEvent::SetUp(set_up)) => {
+                    pusher.channels[set_up.track] = set_up.channel;
+                    if let (Some(endpoint), Some(ports)) =
+                        (pusher.endpoints.get_mut(set_up.track), set_up.server_ports)
+                    {
+                        endpoint.talk_to(ports);
+                    }
+                }
+                Output::Event(RtspEvent::Recording) => {
+                    let options = ReaderOptions::player(spec.schema);
+                    let attached = stream.reader(RTSP, options, || containers::rtsp(app, stream, style));
+                    pusher.reader = Some(attached.map_err(|error| error.to_string())?);
+                    app.link.raise(Event::PushStarted { job });
+                }
+                Output::Event(RtspEvent::Failed(failure)) => return Err(failure.to_string()),
+                Output::Event(RtspEvent::Ended) => return Err("the remote ended the stream".to_owned()),
+                Output::Event(RtspEvent::Redirected(_)) => return Err("redirected, which is not followed".to_owned()),
+                Output::Event(RtspEvent::TransportRefused) => return Err("the remote takes no UDP".to_owned()),
+                Output::Event(RtspEvent::Described(_) | RtspEvent::Playing(_) | RtspEvent::Data { .. }) => {}
+            }
+        }
+        if !pieces.is_empty() {
+            let written = write_parts(&mut io, pieces, stop).await;
+            measured.meter.add(written.map_err(|error| error.to_string())?);
+        }
+        if closed {
+            return Ok("closed".to_owned());
+        }
+        let deadline = session.poll_timeout();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                session.close(Instant::now());
+                let _ = timeout(GOODBYE, say(&mut session, &mut io)).await;
+                return Ok("stopped".to_owned());
+            }
+            next = next_batch(pusher.reader.as_mut(), &mut batch) => match next {
+                Next::Packets | Next::Lagged { .. } => {
+                    let (pieces, sent) = pusher.pieces(&batch);
+                    batch.clear();
+                    measured.meter.add(sent);
+                    if !pieces.is_empty() {
+                        let written = write_parts(&mut io, pieces, stop).await;
+                        measured.meter.add(written.map_err(|error| error.to_string())?);
+                    }
+                }
+                Next::Ended(_) => session.close(Instant::now()),
+            },
+            // Receiver reports: of no use here, but a socket that is not read fills up.
+            datagram = pusher.endpoints.recv() => drop(datagram.map_err(|error| error.to_string())?),
+            count = io.read_buf(&mut buffer) => match count.map_err(|error| error.to_string())? {
+                0 => return Err("end of file".to_owned()),
+                _ => session.handle_bytes(Instant::now(), &mut buffer).map_err(|error| error.to_string())?,
+            },
+            () = at(deadline) => session.handle_timeout(Instant::now()),
+        }
+    }
+}
+
+/// Sends what a session has to say.
+async fn say<W: tokio::io::AsyncWrite + Unpin>(session: &mut ClientSession, io: &mut W) {
+    while let Some(output) = session.poll_output() {
+        if let Output::Send(bytes) = output {
+            let _ = crate::egress::write_all(io, &bytes, GOODBYE).await;
+        }
+    }
+}
+
+async fn next_batch(reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
+    match reader {
+        Some(reader) => reader.next_batch(batch).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Pusher {
+    reader: Option<Reader>,
+    /// The RTP channel of each track, over TCP.
+    channels: Vec<Option<u8>>,
+    endpoints: Endpoints,
+}
+
+impl Pusher {
+    /// What to write, and how many bytes were sent over UDP. Packets are already framed for channels `2n`; they are framed anew if
+    /// the remote wants others.
+    fn pieces(&mut self, batch: &Batch) -> (Vec<Bytes>, u64) {
+        let usual = |(track, channel): (usize, &Option<u8>)| *channel == u8::try_from(track * 2).ok();
+        let parts = batch.packets().iter().flat_map(|packet| &packet.parts);
+        if self.endpoints.is_empty() && self.channels.iter().enumerate().all(usual) {
+            return (parts.cloned().collect(), 0);
+        }
+        let (mut pieces, mut sent) = (Vec::new(), 0);
+        for (channel, packet) in parts.cloned().flat_map(rtp::mux::frames) {
+            match self.channels.get(usize::from(channel / 2)).copied().flatten() {
+                Some(first) => {
+                    let mut framed = BytesMut::with_capacity(packet.len() + rtp::mux::FRAME_HEAD);
+                    rtsp::message::interleave(first.wrapping_add(channel % 2), &packet, &mut framed);
+                    pieces.push(framed.freeze());
+                }
+                None => sent += self.endpoints.send(channel, &packet) as u64,
+            }
+        }
+        (pieces, sent)
+    }
+}
