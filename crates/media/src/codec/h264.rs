@@ -219,6 +219,11 @@ impl Config {
             .map(|sps| sps.params())
             .unwrap_or_default()
     }
+
+    /// [`Sps::reorder`] of the first SPS; `None` if it cannot be read.
+    pub fn reorder(&self) -> Option<u8> {
+        self.sps.first().and_then(|sps| Sps::parse(sps).ok())?.reorder
+    }
 }
 
 /// What Tidegate reads of a sequence parameter set (7.3.2.1.1, E.1.1).
@@ -242,6 +247,9 @@ pub struct Sps {
     pub height: u32,
     /// Frames per second by the timing information; 0.0 without one.
     pub fps: f32,
+    /// Most frames that precede one in decoding order and follow it in output order, 0..=16: `max_num_reorder_frames`, or 0
+    /// where the stream can have no such frames. `None` if it is not said.
+    pub reorder: Option<u8>,
 }
 
 impl Sps {
@@ -250,7 +258,7 @@ impl Sps {
         let payload = unit.get(1..).unwrap_or_default();
         let mut bits = BitReader::rbsp(payload, "H.264 SPS");
         let profile = bits.u8(8)?;
-        let _constraints = bits.u8(8)?;
+        let intra_only = bits.u8(8)? & CONSTRAINT_SET3 != 0;
         let level = bits.u8(8)?;
         let id = limited(bits.ue()?, 31, "seq_parameter_set_id")?;
         let (mut chroma_format, mut luma_bits, mut chroma_bits) = (1, 8, 8);
@@ -275,7 +283,8 @@ impl Sps {
             }
         }
         bits.ue()?; // log2_max_frame_num_minus4
-        match bits.ue()? {
+        let order_count_type = bits.ue()?;
+        match order_count_type {
             0 => {
                 bits.ue()?; // log2_max_pic_order_cnt_lsb_minus4
             }
@@ -309,12 +318,15 @@ impl Sps {
         let crop_x = if matches!(chroma_array, 1 | 2) { 2 } else { 1 };
         let field = if frames_only { 1 } else { 2 };
         let crop_y = if chroma_array == 1 { 2 } else { 1 } * field;
-        // A VUI that ends too early costs the frame rate only; such senders exist, and the picture size stands before it.
-        let fps = if bits.bit().unwrap_or(false) {
-            vui_fps(&mut bits).unwrap_or(0.0)
-        } else {
-            0.0
-        };
+        // A VUI that ends too early costs only what follows in it; such senders exist, and the picture size stands before it.
+        let mut vui = Vui::default();
+        if bits.bit().unwrap_or(false) {
+            let _ended = vui.read(&mut bits);
+        }
+        // Output order is decoding order with type 2 (8.2.1.3), without B slices (A.2.1, Baseline), and in the Intra profiles,
+        // which are others with constraint_set3_flag, and 44 (E.2.1, max_num_reorder_frames).
+        let intra = profile == 44 || intra_only && matches!(profile, 86 | 100 | 110 | 122 | 244);
+        let ordered = order_count_type == 2 || profile == BASELINE || intra;
         Ok(Self {
             profile,
             level,
@@ -324,7 +336,8 @@ impl Sps {
             chroma_bits,
             width: (width_mbs * 16).saturating_sub((crop[0] + crop[1]) * crop_x),
             height: (height_units * 16 * field).saturating_sub((crop[2] + crop[3]) * crop_y),
-            fps,
+            fps: vui.fps,
+            reorder: if ordered { Some(0) } else { vui.reorder },
         })
     }
 
@@ -338,31 +351,73 @@ impl Sps {
     }
 }
 
-/// VUI up to the timing information (E.1.1).
-fn vui_fps(bits: &mut BitReader<'_>) -> Result<f32, Error> {
-    if bits.bit()? && bits.u(8)? == EXTENDED_SAR {
-        bits.skip(32)?;
-    }
-    if bits.bit()? {
-        bits.skip(1)?; // overscan_appropriate_flag
-    }
-    if bits.bit()? {
-        bits.skip(4)?; // video_format, video_full_range_flag
-        if bits.bit()? {
-            bits.skip(24)?; // colour description
+/// What is read of the VUI (E.1.1).
+#[derive(Default)]
+struct Vui {
+    fps: f32,
+    reorder: Option<u8>,
+}
+
+impl Vui {
+    /// Reads to the end; what stands before an error is kept.
+    fn read(&mut self, bits: &mut BitReader<'_>) -> Result<(), Error> {
+        if bits.bit()? && bits.u(8)? == EXTENDED_SAR {
+            bits.skip(32)?;
         }
+        if bits.bit()? {
+            bits.skip(1)?; // overscan_appropriate_flag
+        }
+        if bits.bit()? {
+            bits.skip(4)?; // video_format, video_full_range_flag
+            if bits.bit()? {
+                bits.skip(24)?; // colour description
+            }
+        }
+        if bits.bit()? {
+            bits.ue()?;
+            bits.ue()?; // chroma sample locations
+        }
+        if bits.bit()? {
+            let units = bits.u(32)?;
+            let scale = bits.u(32)?;
+            // The clock counts fields (E.2.1).
+            self.fps = super::frame_rate(u64::from(scale), u64::from(units) * 2);
+            bits.skip(1)?; // fixed_frame_rate_flag
+        }
+        let nal_hrd = bits.bit()?;
+        if nal_hrd {
+            skip_hrd(bits)?;
+        }
+        let vcl_hrd = bits.bit()?;
+        if vcl_hrd {
+            skip_hrd(bits)?;
+        }
+        if nal_hrd || vcl_hrd {
+            bits.skip(1)?; // low_delay_hrd_flag
+        }
+        bits.skip(1)?; // pic_struct_present_flag
+        if bits.bit()? {
+            bits.skip(1)?; // motion_vectors_over_pic_boundaries_flag
+            for _ in 0..4 {
+                bits.ue()?; // bytes and bits of a picture, lengths of motion vectors
+            }
+            let reorder = limited(bits.ue()?, MAX_DPB_FRAMES, "max_num_reorder_frames")?;
+            self.reorder = Some(reorder as u8);
+        }
+        Ok(())
     }
-    if bits.bit()? {
+}
+
+/// `hrd_parameters()` (E.1.2).
+fn skip_hrd(bits: &mut BitReader<'_>) -> Result<(), Error> {
+    let buffers = limited(bits.ue()?, 31, "cpb_cnt_minus1")? + 1;
+    bits.skip(8)?; // bit_rate_scale, cpb_size_scale
+    for _ in 0..buffers {
         bits.ue()?;
-        bits.ue()?; // chroma sample locations
+        bits.ue()?;
+        bits.skip(1)?;
     }
-    if !bits.bit()? {
-        return Ok(0.0);
-    }
-    let units = bits.u(32)?;
-    let scale = bits.u(32)?;
-    // The clock counts fields (E.2.1).
-    Ok(super::frame_rate(u64::from(scale), u64::from(units) * 2))
+    bits.skip(20) // lengths of delays and of the time offset
 }
 
 fn skip_scaling_list(bits: &mut BitReader<'_>, size: u32) -> Result<(), Error> {
@@ -403,6 +458,12 @@ const MAX_SPS: usize = 31;
 const MAX_PPS: usize = 255;
 /// Longest side in macroblocks. Level 6.2 ends at 1055; this is 65,536 pixels.
 const MAX_SIDE_MBS: u32 = 4096;
+/// `profile_idc` of the Baseline profile (A.2.1).
+const BASELINE: u8 = 66;
+/// `constraint_set3_flag` among the constraint flags (7.3.2.1.1).
+const CONSTRAINT_SET3: u8 = 0x10;
+/// MaxDpbFrames never exceeds it (A.3.1).
+const MAX_DPB_FRAMES: u32 = 16;
 /// `aspect_ratio_idc` with explicit width and height.
 const EXTENDED_SAR: u32 = 255;
 
@@ -433,6 +494,35 @@ mod tests {
         assert_eq!(
             (sps.profile, sps.level, sps.id, sps.chroma_format, sps.luma_bits),
             (100, 40, 0, 1, 8)
+        );
+    }
+
+    #[test]
+    fn the_reordering_depth_comes_from_the_vui_or_the_kind_of_stream() {
+        // `libx264 -bf 2` with a pyramid, `-bf 0`, and `-profile:v baseline`, 320x180 at 25 fps.
+        let pyramid = [
+            0x67, 0x64, 0x00, 0x0c, 0xac, 0xd9, 0x41, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00,
+            0x10, 0x00, 0x00, 0x03, 0x03, 0x20, 0xf1, 0x42, 0x99, 0x60,
+        ];
+        let without = [
+            0x67, 0x64, 0x00, 0x0c, 0xac, 0xb2, 0x02, 0x83, 0x3f, 0x3e, 0x02, 0x20, 0x00, 0x00, 0x03, 0x00,
+            0x20, 0x00, 0x00, 0x06, 0x41, 0xe2, 0x85, 0x49,
+        ];
+        let baseline = [
+            0x67, 0x42, 0xc0, 0x0c, 0xd9, 0x01, 0x41, 0x9f, 0x9f, 0x01, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10,
+            0x00, 0x00, 0x03, 0x03, 0x20, 0xf1, 0x42, 0xa4, 0x80,
+        ];
+        let read = |unit: &[u8]| Sps::parse(unit).map(|sps| (sps.width, sps.height, sps.fps, sps.reorder));
+        assert_eq!(read(&pyramid), Ok((320, 180, 25.0, Some(2))));
+        assert_eq!(read(&without), Ok((320, 180, 25.0, Some(0))));
+        assert_eq!(read(&baseline), Ok((320, 180, 25.0, Some(0))));
+        // The VUI cut before the bitstream restriction costs nothing that stands before it.
+        assert_eq!(read(&pyramid[..22]), Ok((320, 180, 25.0, None)));
+        // Baseline and picture order count type 2 say it without a VUI.
+        assert_eq!(read(&baseline[..9]), Ok((320, 180, 0.0, Some(0))));
+        assert_eq!(
+            Config::from_frame(&frame(&[&pyramid, PPS])).unwrap().reorder(),
+            Some(2)
         );
     }
 

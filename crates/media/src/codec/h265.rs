@@ -201,6 +201,11 @@ impl Config {
             fps: sps.fps,
         }
     }
+
+    /// [`Sps::reorder`] of the first SPS; `None` if it cannot be read.
+    pub fn reorder(&self) -> Option<u8> {
+        self.sps.first().and_then(|sps| Sps::parse(sps).ok())?.reorder
+    }
 }
 
 /// What Tidegate reads of a sequence parameter set (7.3.2.2.1, E.2.1).
@@ -226,6 +231,9 @@ pub struct Sps {
     pub height: u32,
     /// Frames per second by the timing information; 0.0 without one.
     pub fps: f32,
+    /// Most frames that precede one in decoding order and follow it in output order, 0..=15: `sps_max_num_reorder_pics` of the
+    /// highest sub-layer. `None` only if the SPS ends before it.
+    pub reorder: Option<u8>,
 }
 
 impl Sps {
@@ -260,6 +268,9 @@ impl Sps {
         } else {
             1
         };
+        // What stands behind is needed for times only.
+        let mut rest = Rest::default();
+        let _ended = rest.read(&mut bits, max_sub_layers);
         Ok(Self {
             profile_tier_level,
             temporal_layers: max_sub_layers as u8 + 1,
@@ -270,8 +281,8 @@ impl Sps {
             chroma_bits,
             width: width.saturating_sub((crop[0] + crop[1]) * crop_x),
             height: height.saturating_sub((crop[2] + crop[3]) * crop_y),
-            // What stands behind is needed for the frame rate only.
-            fps: rest_fps(&mut bits, max_sub_layers).unwrap_or(0.0),
+            fps: rest.fps,
+            reorder: rest.reorder,
         })
     }
 
@@ -312,75 +323,84 @@ fn profile_tier_level(bits: &mut BitReader<'_>, max_sub_layers: u32) -> Result<[
     Ok(general)
 }
 
-/// From `log2_max_pic_order_cnt_lsb_minus4` to the VUI's timing information.
-fn rest_fps(bits: &mut BitReader<'_>, max_sub_layers: u32) -> Result<f32, Error> {
-    let poc_bits = limited(bits.ue()?, 12, "log2_max_pic_order_cnt_lsb_minus4")? + 4;
-    let all_layers = bits.bit()?;
-    for _ in if all_layers { 0 } else { max_sub_layers }..=max_sub_layers {
-        bits.ue()?;
-        bits.ue()?;
-        bits.ue()?;
-    }
-    for _ in 0..6 {
-        bits.ue()?; // block sizes, transform depths
-    }
-    if bits.bit()? && bits.bit()? {
-        skip_scaling_lists(bits)?;
-    }
-    bits.skip(2)?; // amp_enabled_flag, sample_adaptive_offset_enabled_flag
-    if bits.bit()? {
-        bits.skip(8)?; // PCM bit depths
-        bits.ue()?;
-        bits.ue()?;
-        bits.skip(1)?;
-    }
-    let sets = limited(bits.ue()?, 64, "num_short_term_ref_pic_sets")?;
-    let mut pictures = 0;
-    for index in 0..sets {
-        pictures = skip_ref_pic_set(bits, index, pictures)?;
-    }
-    if bits.bit()? {
-        for _ in 0..limited(bits.ue()?, 32, "num_long_term_ref_pics_sps")? {
-            bits.skip(poc_bits + 1)?;
+/// What is read of the part from `log2_max_pic_order_cnt_lsb_minus4` to the VUI's timing information.
+#[derive(Default)]
+struct Rest {
+    fps: f32,
+    reorder: Option<u8>,
+}
+
+impl Rest {
+    /// Reads as far as it goes; what stands before an error is kept.
+    fn read(&mut self, bits: &mut BitReader<'_>, max_sub_layers: u32) -> Result<(), Error> {
+        let poc_bits = limited(bits.ue()?, 12, "log2_max_pic_order_cnt_lsb_minus4")? + 4;
+        let all_layers = bits.bit()?;
+        for _ in if all_layers { 0 } else { max_sub_layers }..=max_sub_layers {
+            bits.ue()?; // sps_max_dec_pic_buffering_minus1
+            let reorder = limited(bits.ue()?, MAX_REORDER, "sps_max_num_reorder_pics")?;
+            bits.ue()?; // sps_max_latency_increase_plus1
+            // The last one is that of the highest sub-layer.
+            self.reorder = Some(reorder as u8);
         }
-    }
-    bits.skip(2)?; // sps_temporal_mvp_enabled_flag, strong_intra_smoothing_enabled_flag
-    if !bits.bit()? {
-        return Ok(0.0);
-    }
-    if bits.bit()? && bits.u(8)? == EXTENDED_SAR {
-        bits.skip(32)?;
-    }
-    if bits.bit()? {
-        bits.skip(1)?; // overscan_appropriate_flag
-    }
-    if bits.bit()? {
-        bits.skip(4)?; // video_format, video_full_range_flag
+        for _ in 0..6 {
+            bits.ue()?; // block sizes, transform depths
+        }
+        if bits.bit()? && bits.bit()? {
+            skip_scaling_lists(bits)?;
+        }
+        bits.skip(2)?; // amp_enabled_flag, sample_adaptive_offset_enabled_flag
         if bits.bit()? {
-            bits.skip(24)?; // colour description
+            bits.skip(8)?; // PCM bit depths
+            bits.ue()?;
+            bits.ue()?;
+            bits.skip(1)?;
         }
-    }
-    if bits.bit()? {
-        bits.ue()?;
-        bits.ue()?; // chroma sample locations
-    }
-    bits.skip(1)?; // neutral_chroma_indication_flag
-    let fields = bits.bit()?;
-    bits.skip(1)?; // frame_field_info_present_flag
-    if bits.bit()? {
-        for _ in 0..4 {
-            bits.ue()?; // default display window
+        let sets = limited(bits.ue()?, 64, "num_short_term_ref_pic_sets")?;
+        let mut pictures = 0;
+        for index in 0..sets {
+            pictures = skip_ref_pic_set(bits, index, pictures)?;
         }
+        if bits.bit()? {
+            for _ in 0..limited(bits.ue()?, 32, "num_long_term_ref_pics_sps")? {
+                bits.skip(poc_bits + 1)?;
+            }
+        }
+        bits.skip(2)?; // sps_temporal_mvp_enabled_flag, strong_intra_smoothing_enabled_flag
+        if !bits.bit()? {
+            return Ok(());
+        }
+        if bits.bit()? && bits.u(8)? == EXTENDED_SAR {
+            bits.skip(32)?;
+        }
+        if bits.bit()? {
+            bits.skip(1)?; // overscan_appropriate_flag
+        }
+        if bits.bit()? {
+            bits.skip(4)?; // video_format, video_full_range_flag
+            if bits.bit()? {
+                bits.skip(24)?; // colour description
+            }
+        }
+        if bits.bit()? {
+            bits.ue()?;
+            bits.ue()?; // chroma sample locations
+        }
+        bits.skip(1)?; // neutral_chroma_indication_flag
+        let fields = bits.bit()?;
+        bits.skip(1)?; // frame_field_info_present_flag
+        if bits.bit()? {
+            for _ in 0..4 {
+                bits.ue()?; // default display window
+            }
+        }
+        if !bits.bit()? {
+            return Ok(());
+        }
+        let units = bits.u(32)?;
+        let scale = bits.u(32)?;
+        self.fps = super::frame_rate(scale.into(), u64::from(units) * if fields { 2 } else { 1 });
+        Ok(())
     }
-    if !bits.bit()? {
-        return Ok(0.0);
-    }
-    let units = bits.u(32)?;
-    let scale = bits.u(32)?;
-    Ok(super::frame_rate(
-        scale.into(),
-        u64::from(units) * if fields { 2 } else { 1 },
-    ))
 }
 
 /// `scaling_list_data()` (7.3.4).
@@ -465,6 +485,8 @@ const MAX_SPS: usize = 16;
 const MAX_PPS: usize = 64;
 /// Longest side in pixels; level 6.2 ends at 16,888.
 const MAX_SIDE: u32 = 65_536;
+/// A decoded picture buffer holds at most 16 pictures (A.4.2), and one of them is the picture itself.
+const MAX_REORDER: u32 = 15;
 /// `aspect_ratio_idc` with explicit width and height.
 const EXTENDED_SAR: u32 = 255;
 
@@ -505,6 +527,33 @@ mod tests {
         assert_eq!(
             (sps.chroma_format, sps.luma_bits, sps.temporal_layers, sps.id),
             (1, 8, 1, 0)
+        );
+    }
+
+    #[test]
+    fn the_reordering_depth_is_that_of_the_highest_sub_layer() {
+        // `libx265` with `bframes=3` (a pyramid is its default) and `bframes=0`, 320x180 at 25 fps.
+        let pyramid = [
+            0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03,
+            0x00, 0x3c, 0xa0, 0x0a, 0x08, 0x0b, 0x9f, 0x79, 0x65, 0x65, 0x92, 0x4c, 0xaf, 0x01, 0x68, 0x08,
+            0x00, 0x00, 0x03, 0x00, 0x08, 0x00, 0x00, 0x03, 0x00, 0xc8, 0x40,
+        ];
+        let without = [
+            0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03,
+            0x00, 0x3c, 0xa0, 0x0a, 0x08, 0x0b, 0x9f, 0x79, 0x64, 0xa9, 0x24, 0xca, 0xf0, 0x16, 0x80, 0x80,
+            0x00, 0x00, 0x03, 0x00, 0x80, 0x00, 0x00, 0x0c, 0x84,
+        ];
+        let read = |unit: &[u8]| Sps::parse(unit).map(|sps| (sps.width, sps.height, sps.fps, sps.reorder));
+        assert_eq!(read(&pyramid), Ok((320, 180, 25.0, Some(2))));
+        assert_eq!(read(&without), Ok((320, 180, 25.0, Some(0))));
+        // Cut behind the sub-layers, and within them.
+        assert_eq!(read(&pyramid[..27]), Ok((320, 180, 0.0, Some(2))));
+        assert_eq!(read(&pyramid[..24]), Ok((320, 180, 0.0, None)));
+        assert_eq!(
+            Config::from_frame(&frame(&[VPS, &pyramid, PPS]))
+                .unwrap()
+                .reorder(),
+            Some(2)
         );
     }
 

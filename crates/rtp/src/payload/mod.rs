@@ -14,6 +14,7 @@ pub mod h264;
 pub mod h265;
 pub mod latm;
 pub mod mpa;
+mod nal;
 pub mod opaque;
 pub mod simple;
 pub mod vp8;

@@ -2,6 +2,7 @@
 
 use super::wire::Hand;
 use super::*;
+use rtp::rtcp::Rtcp;
 use serde_json::json;
 use testkit::hook::{Answer, HookServer, Request};
 use testkit::server::TestServer;
@@ -284,8 +285,8 @@ async fn players_are_told_the_end() -> Result<()> {
     server.api("close_streams", &parameters).await;
     loop {
         let (channel, packet) = hand.packet().await?;
-        // RTCP packet type 203.
-        if channel == 1 && packet[1] == 203 {
+        let says_bye = |report: Result<Rtcp, _>| matches!(report, Ok(Rtcp::Bye { .. }));
+        if channel == 1 && Rtcp::parse(&packet).any(says_bye) {
             break;
         }
     }
