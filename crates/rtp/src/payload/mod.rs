@@ -286,7 +286,7 @@ impl Packer {
                 Self::H264(packer)
             }
             CodecId::H265 => {
-                let mut packer = h265::Packer::new();
+                let mut packer = h265::Packer::new(h265::Options { aggregate: true });
                 if let Some(config) = &track.config {
                     packer.set_config(config);
                 }
