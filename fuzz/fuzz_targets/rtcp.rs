@@ -1,6 +1,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let _ = rtp::rtcp::parse(data);
+    rtp::rtcp::Rtcp::parse(data).for_each(drop);
     let _ = rtp::Packet::parse(data.to_vec().into());
 });
