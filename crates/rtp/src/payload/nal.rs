@@ -894,6 +894,20 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_source_ends_a_unit_only_where_markers_are_not_used() {
+        let unmarked = [packet(0, false, FIRST), packet(1, false, FIRST)];
+        assert_eq!(
+            unpack(Codec::H264, &unmarked),
+            [unit(0, &[FIRST]), unit(1, &[FIRST])]
+        );
+        let cut = [packet(0, true, FIRST), packet(1, false, FIRST)];
+        assert_eq!(unpack(Codec::H264, &cut), [unit(0, &[FIRST])]);
+        assert_eq!(unpack(Codec::H264, &unmarked[..1]), []);
+        let fragment = [&unmarked[..], &[packet(2, false, &[0x7c, 0x85, 0x88, 1])]].concat();
+        assert_eq!(unpack(Codec::H264, &fragment).len(), 2);
+    }
+
+    #[test]
     fn what_is_held_is_bounded() {
         let mut unpacker = Unpacker::new(Codec::H264);
         let mut out = Vec::new();
@@ -979,11 +993,14 @@ mod tests {
         }
     }
 
-    fn stream(codec: Codec, least: usize) -> impl Strategy<Value = (Codec, Vec<(bool, Vec<Vec<u8>>)>)> {
+    /// Frames: whether each is a key frame, and its NAL units.
+    type Spec = Vec<(bool, Vec<Vec<u8>>)>;
+
+    fn stream(codec: Codec, least: usize) -> impl Strategy<Value = (Codec, Spec)> {
         prop::collection::vec(units(codec, least), 1..6).prop_map(move |frames| (codec, frames))
     }
 
-    fn any_stream(least: usize) -> impl Strategy<Value = (Codec, Vec<(bool, Vec<Vec<u8>>)>)> {
+    fn any_stream(least: usize) -> impl Strategy<Value = (Codec, Spec)> {
         prop_oneof![stream(Codec::H264, least), stream(Codec::H265, least)]
     }
 

@@ -1,1 +1,3 @@
 //! Round trips and hostile input through the public doors.
+
+mod h26x;
