@@ -345,7 +345,9 @@ impl<S: Syntax> Assembler<S> {
                 self.doubt &= at > 0;
             }
             Role::Lead => self.count(false),
-            Role::Trail => self.count(self.has_slice),
+            // Its picture is missing; the next one must not get it.
+            Role::Trail if !self.has_slice => self.data.truncate(at),
+            Role::Trail => self.count(true),
             Role::Slice { first } => {
                 if !self.has_slice && first == Some(false) {
                     if self.doubt {
@@ -905,6 +907,15 @@ mod tests {
         assert_eq!(unpack(Codec::H264, &unmarked[..1]), []);
         let fragment = [&unmarked[..], &[packet(2, false, &[0x7c, 0x85, 0x88, 1])]].concat();
         assert_eq!(unpack(Codec::H264, &fragment).len(), 2);
+    }
+
+    #[test]
+    fn what_stood_behind_a_lost_picture_does_not_move_to_the_next() {
+        let mut unpacker = Unpacker::new(Codec::H264);
+        let mut out = Vec::new();
+        unpacker.push(&packet(0, true, &[10]), true, &mut out).unwrap();
+        unpacker.push(&packet(1, true, IDR), false, &mut out).unwrap();
+        assert_eq!(out, [unit(1, &[IDR])]);
     }
 
     #[test]
