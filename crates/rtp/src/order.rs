@@ -279,8 +279,8 @@ mod tests {
             let mut order = Order::new(90_000);
             let dts = run(&mut order, twice.iter().map(|at| at * step));
             prop_assert!(dts.iter().zip(&twice).all(|(dts, pts)| *dts <= pts * step));
-            for at in once.len() + depth as usize..twice.len() {
-                prop_assert_eq!(dts[at], (at as i64 - depth) * step);
+            for (at, dts) in dts.iter().enumerate().skip(once.len() + depth as usize) {
+                prop_assert_eq!(*dts, (at as i64 - depth) * step);
             }
         }
 

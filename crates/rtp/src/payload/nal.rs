@@ -345,7 +345,9 @@ impl<S: Syntax> Assembler<S> {
                 self.doubt &= at > 0;
             }
             Role::Lead => self.count(false),
-            Role::Trail => self.count(self.has_slice),
+            // Its picture is missing; the next one must not get it.
+            Role::Trail if !self.has_slice => self.data.truncate(at),
+            Role::Trail => self.count(true),
             Role::Slice { first } => {
                 if !self.has_slice && first == Some(false) {
                     if self.doubt {
@@ -894,6 +896,29 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_source_ends_a_unit_only_where_markers_are_not_used() {
+        let unmarked = [packet(0, false, FIRST), packet(1, false, FIRST)];
+        assert_eq!(
+            unpack(Codec::H264, &unmarked),
+            [unit(0, &[FIRST]), unit(1, &[FIRST])]
+        );
+        let cut = [packet(0, true, FIRST), packet(1, false, FIRST)];
+        assert_eq!(unpack(Codec::H264, &cut), [unit(0, &[FIRST])]);
+        assert_eq!(unpack(Codec::H264, &unmarked[..1]), []);
+        let fragment = [&unmarked[..], &[packet(2, false, &[0x7c, 0x85, 0x88, 1])]].concat();
+        assert_eq!(unpack(Codec::H264, &fragment).len(), 2);
+    }
+
+    #[test]
+    fn what_stood_behind_a_lost_picture_does_not_move_to_the_next() {
+        let mut unpacker = Unpacker::new(Codec::H264);
+        let mut out = Vec::new();
+        unpacker.push(&packet(0, true, &[10]), true, &mut out).unwrap();
+        unpacker.push(&packet(1, true, IDR), false, &mut out).unwrap();
+        assert_eq!(out, [unit(1, &[IDR])]);
+    }
+
+    #[test]
     fn what_is_held_is_bounded() {
         let mut unpacker = Unpacker::new(Codec::H264);
         let mut out = Vec::new();
@@ -979,11 +1004,14 @@ mod tests {
         }
     }
 
-    fn stream(codec: Codec, least: usize) -> impl Strategy<Value = (Codec, Vec<(bool, Vec<Vec<u8>>)>)> {
+    /// Frames: whether each is a key frame, and its NAL units.
+    type Spec = Vec<(bool, Vec<Vec<u8>>)>;
+
+    fn stream(codec: Codec, least: usize) -> impl Strategy<Value = (Codec, Spec)> {
         prop::collection::vec(units(codec, least), 1..6).prop_map(move |frames| (codec, frames))
     }
 
-    fn any_stream(least: usize) -> impl Strategy<Value = (Codec, Vec<(bool, Vec<Vec<u8>>)>)> {
+    fn any_stream(least: usize) -> impl Strategy<Value = (Codec, Spec)> {
         prop_oneof![stream(Codec::H264, least), stream(Codec::H265, least)]
     }
 

@@ -1,3 +1,4 @@
-//! Round trips and hostile input through the public doors.
+//! Round trips, hostile input and bad networks through the public doors.
 
+mod h26x;
 mod netem;
