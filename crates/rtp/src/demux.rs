@@ -192,7 +192,9 @@ impl Demuxer {
 
     /// Takes the packets of a media section that are in order now, as they come: what came first begins the time line.
     fn take(&mut self, now: Instant, section: usize) {
-        let Some(Some(lane)) = self.lanes.get_mut(section) else { return };
+        let Some(Some(lane)) = self.lanes.get_mut(section) else {
+            return;
+        };
         let index = usize::from(lane.id.0);
         while let Some(Received { packet, gap, restart }) = lane.arrivals.pop(now) {
             if restart {
@@ -210,7 +212,8 @@ impl Demuxer {
             };
             if let Err(source) = lane.unpacker.push(input, &mut self.units) {
                 let codec = lane.codec.codec().name();
-                self.events.push_back(Event::Bad(Error::Payload { codec, source }));
+                self.events
+                    .push_back(Event::Bad(Error::Payload { codec, source }));
             }
             for unit in self.units.drain(..) {
                 let wire = lane.wire_of(unit.timestamp == ticks);

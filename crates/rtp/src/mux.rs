@@ -7,10 +7,10 @@
 //! Sender reports stand before each frame that a player may start at, so every player can relate the tracks from its first
 //! packet on, and every few seconds in between.
 
+use crate::demux::CNAME;
 use crate::format::Format;
 use crate::packet::{HEADER_LEN, Header};
 use crate::payload::{Packer, Sink};
-use crate::demux::CNAME;
 use crate::rtcp::{NtpTime, SenderReport};
 use crate::sdp;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -65,7 +65,10 @@ pub fn ssrc(seed: u64, index: usize) -> u32 {
 
 /// The media sections for the tracks, in the order of their channels.
 pub fn describe(tracks: &[Track], direct: bool) -> Vec<sdp::Media> {
-    carried(tracks, direct).into_iter().map(|carried| carried.section).collect()
+    carried(tracks, direct)
+        .into_iter()
+        .map(|carried| carried.section)
+        .collect()
 }
 
 /// A track that RTP can carry.
@@ -92,7 +95,8 @@ fn carried(tracks: &[Track], direct: bool) -> Vec<Carried<'_>> {
                 section,
                 passed: true,
             });
-        } else if let Some(format) = Format::for_track(track, FIRST_DYNAMIC_TYPE + (carried.len() % 32) as u8) {
+        } else if let Some(format) = Format::for_track(track, FIRST_DYNAMIC_TYPE + (carried.len() % 32) as u8)
+        {
             carried.push(Carried {
                 track,
                 section: format.media(&control, None),
@@ -108,7 +112,10 @@ fn carried(tracks: &[Track], direct: bool) -> Vec<Carried<'_>> {
 const FIRST_DYNAMIC_TYPE: u8 = 96;
 
 fn passed(track: &Track, direct: bool) -> Option<(Format, sdp::Media)> {
-    let wire = track.wire.as_ref().filter(|_| direct || is_passed_only(track.codec))?;
+    let wire = track
+        .wire
+        .as_ref()
+        .filter(|_| direct || is_passed_only(track.codec))?;
     let section = sdp::Media::parse_section(wire).ok()?;
     Some((Format::of(&section)?, section))
 }
@@ -174,12 +181,14 @@ impl Muxer {
         }
     }
 
-    /// Sender reports of all tracks that have a time line, for the moment `time`.
-    fn reports(&mut self, time: MediaTime, buffer: &mut BytesMut) {
+    /// Sender reports of the tracks that have a time line, for the moment `time`.
+    fn reports(&self, lanes: &[Lane], time: MediaTime, buffer: &mut BytesMut) {
         let ntp = self.options.epoch.plus_micros(time.as_micros());
         let mut scratch = BytesMut::new();
-        for lane in &self.lanes {
-            let Some(timestamp) = lane.rtp_time(time) else { continue };
+        for lane in lanes {
+            let Some(timestamp) = lane.rtp_time(time) else {
+                continue;
+            };
             let report = SenderReport {
                 ssrc: lane.ssrc,
                 ntp,
@@ -193,7 +202,6 @@ impl Muxer {
             frame_head(lane.channel + 1, report.len(), buffer);
             buffer.put_slice(&report);
         }
-        self.reported = Some(time);
     }
 
     fn lane(&self, index: usize, carried: &Carried<'_>) -> Option<Lane> {
@@ -222,7 +230,9 @@ impl Mux for Muxer {
     fn set_tracks(&mut self, tracks: &[Track], _out: &mut Vec<Packet>) {
         let mut old = std::mem::take(&mut self.lanes);
         for (index, carried) in carried(tracks, self.options.direct).iter().enumerate() {
-            let Some(mut lane) = self.lane(index, carried) else { continue };
+            let Some(mut lane) = self.lane(index, carried) else {
+                continue;
+            };
             // The time line and the numbers of a track go on, whatever became of its configuration.
             if let Some(before) = old
                 .iter()
@@ -258,14 +268,23 @@ impl Mux for Muxer {
         let len = frame.data.len();
         let mut buffer =
             BytesMut::with_capacity(len + (len / mtu.max(1) + 4) * (FRAME_HEAD + HEADER_LEN + 8) + 192);
+        let first = self.lanes[at].rtp_time(frame.pts).is_none();
         self.lanes[at].keep_time(frame);
-        let interval = if video { REPORT_INTERVAL } else { AUDIO_REPORT_INTERVAL };
+        let interval = if video {
+            REPORT_INTERVAL
+        } else {
+            AUDIO_REPORT_INTERVAL
+        };
         let due = match self.reported {
             None => true,
             Some(last) => frame.pts < last || frame.pts - last >= interval,
         };
         if at == lead && (due || key && video) {
-            self.reports(frame.pts, &mut buffer);
+            self.reports(&self.lanes, frame.pts, &mut buffer);
+            self.reported = Some(frame.pts);
+        } else if first {
+            // Until its first packet a track that is passed on had no time that a report could tell.
+            self.reports(&self.lanes[at..=at], frame.pts, &mut buffer);
         }
         self.lanes[at].write(frame, mtu, &mut buffer);
         if !buffer.is_empty() {
@@ -316,7 +335,9 @@ impl Lane {
             self.mapping = self.rtp_time(frame.pts).map(|timestamp| (frame.pts, timestamp));
             return;
         };
-        let Some(last) = packets.last().and_then(head) else { return };
+        let Some(last) = packets.last().and_then(head) else {
+            return;
+        };
         let source = match self.source {
             Some(source) if source.ssrc == last.ssrc => source,
             Some(_) | None => {
@@ -350,8 +371,12 @@ impl Lane {
             }
             return;
         }
-        let Some((_, timestamp)) = self.mapping else { return };
-        let Some(mut packer) = self.packer.take() else { return };
+        let Some((_, timestamp)) = self.mapping else {
+            return;
+        };
+        let Some(mut packer) = self.packer.take() else {
+            return;
+        };
         let mut writer = Writer {
             max: mtu.saturating_sub(HEADER_LEN).max(MIN_PAYLOAD),
             timestamp,
@@ -433,7 +458,9 @@ fn frame_head(channel: u8, len: usize, buffer: &mut BytesMut) {
 
 /// The fields of a packet that was checked when it came.
 fn head(packet: &Bytes) -> Option<Header> {
-    crate::Packet::parse(packet.clone()).ok().map(|packet| *packet.header())
+    crate::Packet::parse(packet.clone())
+        .ok()
+        .map(|packet| *packet.header())
 }
 
 /// Modulo 2^32, as RTP counts.

@@ -136,7 +136,10 @@ impl Challenge {
                     Secret::Ha1Md5(ha1) if digest.algorithm == Algorithm::Md5 => ha1.to_ascii_lowercase(),
                     Secret::Ha1Md5(_) => return false,
                 };
-                (digest.response.to_ascii_lowercase(), digest.expected(&ha1, method))
+                (
+                    digest.response.to_ascii_lowercase(),
+                    digest.expected(&ha1, method),
+                )
             }
         };
         shown.as_bytes().ct_eq(expected.as_bytes()).into()
@@ -219,7 +222,11 @@ impl Credentials {
             return Err(Error::Scheme);
         }
         let parameters = parameters(rest);
-        let get = |name: &'static str| find(&parameters, name).ok_or(Error::Missing(name)).map(str::to_owned);
+        let get = |name: &'static str| {
+            find(&parameters, name)
+                .ok_or(Error::Missing(name))
+                .map(str::to_owned)
+        };
         let qop = match find(&parameters, "qop") {
             None | Some("") => None,
             Some(qop) if qop.eq_ignore_ascii_case("auth") => Some((get("nc")?, get("cnonce")?)),
@@ -306,13 +313,20 @@ impl Authenticator {
     /// makes sense: the first time, or when only the nonce was stale.
     pub fn challenge<'a>(&mut self, headers: impl Iterator<Item = &'a str>) -> bool {
         let mut best: Option<(u8, Scheme, bool)> = None;
-        for header in headers.take(MAX_PARAMETERS).filter(|header| header.len() <= MAX_HEADER) {
-            let Some((rank, scheme, stale)) = self.read(header) else { continue };
+        for header in headers
+            .take(MAX_PARAMETERS)
+            .filter(|header| header.len() <= MAX_HEADER)
+        {
+            let Some((rank, scheme, stale)) = self.read(header) else {
+                continue;
+            };
             if best.as_ref().is_none_or(|(found, ..)| rank > *found) {
                 best = Some((rank, scheme, stale));
             }
         }
-        let Some((_, scheme, stale)) = best else { return false };
+        let Some((_, scheme, stale)) = best else {
+            return false;
+        };
         let again = self.scheme.is_none() || stale;
         self.scheme = Some(scheme);
         self.count = 0;
@@ -358,8 +372,13 @@ impl Authenticator {
     pub fn authorize(&mut self, method: &str, uri: &str) -> Option<String> {
         match self.scheme.as_ref()? {
             Scheme::Basic => {
-                let Password::Plain(password) = &self.password else { return None };
-                Some(format!("Basic {}", STANDARD.encode(format!("{}:{password}", self.user))))
+                let Password::Plain(password) = &self.password else {
+                    return None;
+                };
+                Some(format!(
+                    "Basic {}",
+                    STANDARD.encode(format!("{}:{password}", self.user))
+                ))
             }
             Scheme::Digest {
                 realm,
@@ -416,7 +435,9 @@ fn parameters(text: &str) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() && parameters.len() < MAX_PARAMETERS {
-        let Some((name, tail)) = rest.split_once('=') else { break };
+        let Some((name, tail)) = rest.split_once('=') else {
+            break;
+        };
         let tail = tail.trim_start();
         let (value, tail) = match tail.strip_prefix('"') {
             Some(quoted) => unquote(quoted),
@@ -507,9 +528,15 @@ mod tests {
         let credentials = shown(&digest, &[md5], Password::Ha1Md5(ha1.clone())).expect("an answer");
         assert!(digest.verify(&credentials, "DESCRIBE", Secret::Plain("secret")));
         assert!(digest.verify(&credentials, "DESCRIBE", Secret::Ha1Md5(&ha1)));
-        assert!(!digest.verify(&credentials, "PLAY", Secret::Ha1Md5(&ha1)), "another method");
+        assert!(
+            !digest.verify(&credentials, "PLAY", Secret::Ha1Md5(&ha1)),
+            "another method"
+        );
         let sha = shown(&digest, &digest.headers(), plain()).expect("an answer");
-        assert!(!digest.verify(&sha, "DESCRIBE", Secret::Ha1Md5(&ha1)), "no hash of that kind");
+        assert!(
+            !digest.verify(&sha, "DESCRIBE", Secret::Ha1Md5(&ha1)),
+            "no hash of that kind"
+        );
     }
 
     #[test]
@@ -533,7 +560,10 @@ mod tests {
         ];
         assert!(client.challenge(offers.into_iter()));
         let header = client.authorize("OPTIONS", "rtsp://h/").expect("an answer");
-        assert!(header.contains("nonce=\"2\"") && header.contains("SHA-256"), "{header}");
+        assert!(
+            header.contains("nonce=\"2\"") && header.contains("SHA-256"),
+            "{header}"
+        );
         assert!(!client.challenge(offers.into_iter()), "the password is wrong");
         let stale = ["Digest realm=\"r\", nonce=\"4\", stale=TRUE"];
         assert!(client.challenge(stale.into_iter()));
@@ -546,7 +576,9 @@ mod tests {
         client.challenge(["Digest realm=\"r\", nonce=\"1\", qop=\"auth\", opaque=\"o\""].into_iter());
         let first = client.authorize("OPTIONS", "*").expect("an answer");
         let second = client.authorize("OPTIONS", "*").expect("an answer");
-        assert!(first.contains("nc=00000001") && second.contains("nc=00000002") && first.contains("opaque=\"o\""));
+        assert!(
+            first.contains("nc=00000001") && second.contains("nc=00000002") && first.contains("opaque=\"o\"")
+        );
         let challenge = Challenge::digest("r".to_owned(), "1".to_owned());
         for header in [first, second] {
             let credentials = Credentials::parse(&header).expect("our own");

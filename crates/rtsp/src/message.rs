@@ -187,7 +187,12 @@ impl Request {
 
     /// Appends the message.
     pub fn write(&self, out: &mut BytesMut) {
-        let line = format!("{} {} {}", clean(&self.method), clean(&self.uri), clean(&self.version));
+        let line = format!(
+            "{} {} {}",
+            clean(&self.method),
+            clean(&self.uri),
+            clean(&self.version)
+        );
         write(&line, &self.headers, &self.body, out);
     }
 }
@@ -226,7 +231,10 @@ impl Response {
 fn write(first: &str, headers: &Headers, body: &[u8], out: &mut BytesMut) {
     out.put_slice(first.as_bytes());
     out.put_slice(b"\r\n");
-    for (name, value) in headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("Content-Length")) {
+    for (name, value) in headers
+        .iter()
+        .filter(|(name, _)| !name.eq_ignore_ascii_case("Content-Length"))
+    {
         for part in [name, ": ", value, "\r\n"] {
             out.put_slice(part.as_bytes());
         }
@@ -356,7 +364,10 @@ impl Parser {
         let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let first = first.trim_end_matches('\r');
         let headers = self.headers(rest)?;
-        let is_http = first.rsplit(' ').next().is_some_and(|word| word.starts_with("HTTP/"));
+        let is_http = first
+            .rsplit(' ')
+            .next()
+            .is_some_and(|word| word.starts_with("HTTP/"));
         // The body of a tunnel's POST is the rest of the connection, whatever its length says.
         let body_len = if is_http { 0 } else { self.body_len(&headers)? };
         if input.len() < head_len + body_len {
@@ -396,7 +407,9 @@ impl Parser {
                 continue;
             }
             // Lines without a colon say nothing; some cameras send them.
-            let Some((name, value)) = line.split_once(':') else { continue };
+            let Some((name, value)) = line.split_once(':') else {
+                continue;
+            };
             if headers.len() == self.limits.max_headers {
                 return Err(Error::Headers {
                     max: self.limits.max_headers,
@@ -408,8 +421,12 @@ impl Parser {
     }
 
     fn body_len(&self, headers: &Headers) -> Result<usize, Error> {
-        let Some(text) = headers.get("Content-Length") else { return Ok(0) };
-        let got: u64 = text.parse().map_err(|_| Error::Length(text.chars().take(32).collect()))?;
+        let Some(text) = headers.get("Content-Length") else {
+            return Ok(0);
+        };
+        let got: u64 = text
+            .parse()
+            .map_err(|_| Error::Length(text.chars().take(32).collect()))?;
         usize::try_from(got)
             .ok()
             .filter(|len| *len <= self.limits.max_body)
@@ -439,7 +456,9 @@ fn first_line(line: &str, headers: Headers, body: Bytes) -> Result<Message, Erro
         }));
     }
     let rest: Vec<&str> = words.collect();
-    let [uri @ .., version] = &rest[..] else { return Err(wrong()) };
+    let [uri @ .., version] = &rest[..] else {
+        return Err(wrong());
+    };
     let is_version = version.starts_with("RTSP/") || version.starts_with("HTTP/");
     if uri.is_empty() || !is_version || !first.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(wrong());
@@ -460,7 +479,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn all(input: &[u8], step: usize) -> Result<Vec<Message>, Error> {
-        let (mut parser, mut buffer, mut messages) = (Parser::new(Limits::default()), BytesMut::new(), Vec::new());
+        let (mut parser, mut buffer, mut messages) =
+            (Parser::new(Limits::default()), BytesMut::new(), Vec::new());
         for chunk in input.chunks(step) {
             buffer.extend_from_slice(chunk);
             while let Some(message) = parser.next(&mut buffer)? {
@@ -476,15 +496,27 @@ mod tests {
 
     #[test]
     fn what_sloppy_senders_write() {
-        let Message::Response(response) = one("RTSP/1.0 200\nCSeq : 3\r\nContent-length: 2\nfolded: a\n b\nno colon\n\nhi") else {
+        let Message::Response(response) =
+            one("RTSP/1.0 200\nCSeq : 3\r\nContent-length: 2\nfolded: a\n b\nno colon\n\nhi")
+        else {
             panic!("a response");
         };
-        assert_eq!((response.status, response.reason.as_str(), &response.body[..]), (200, "", &b"hi"[..]));
-        assert_eq!((response.headers.get("cseq"), response.headers.get("Folded")), (Some("3"), Some("a b")));
-        let Message::Request(request) = one("\r\n\r\nOPTIONS rtsp://h/a b RTSP/1.0\r\nCSeq: 1\r\n\r\n") else {
+        assert_eq!(
+            (response.status, response.reason.as_str(), &response.body[..]),
+            (200, "", &b"hi"[..])
+        );
+        assert_eq!(
+            (response.headers.get("cseq"), response.headers.get("Folded")),
+            (Some("3"), Some("a b"))
+        );
+        let Message::Request(request) = one("\r\n\r\nOPTIONS rtsp://h/a b RTSP/1.0\r\nCSeq: 1\r\n\r\n")
+        else {
             panic!("a request");
         };
-        assert_eq!((request.method.as_str(), request.uri.as_str()), ("OPTIONS", "rtsp://h/a b"));
+        assert_eq!(
+            (request.method.as_str(), request.uri.as_str()),
+            ("OPTIONS", "rtsp://h/a b")
+        );
     }
 
     #[test]
@@ -492,8 +524,20 @@ mod tests {
         let bytes = b"$\x00\x00\x03abcRTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n\x80\x60junk$\x01\x00\x01z";
         let messages = all(bytes, bytes.len()).expect("messages");
         assert_eq!(messages.len(), 3);
-        assert_eq!(messages[0], Message::Data { channel: 0, data: Bytes::from_static(b"abc") });
-        assert_eq!(messages[2], Message::Data { channel: 1, data: Bytes::from_static(b"z") });
+        assert_eq!(
+            messages[0],
+            Message::Data {
+                channel: 0,
+                data: Bytes::from_static(b"abc")
+            }
+        );
+        assert_eq!(
+            messages[2],
+            Message::Data {
+                channel: 1,
+                data: Bytes::from_static(b"z")
+            }
+        );
     }
 
     #[test]
@@ -509,7 +553,13 @@ mod tests {
         let fields = format!("OPTIONS * RTSP/1.0\r\n{}\r\n", "a: b\r\n".repeat(101));
         assert!(matches!(all(fields.as_bytes(), 500), Err(Error::Headers { .. })));
         let body = b"OPTIONS * RTSP/1.0\r\nContent-Length: 99999999999\r\n\r\n";
-        assert!(matches!(all(body, 100), Err(Error::Body { got: 99_999_999_999, .. })));
+        assert!(matches!(
+            all(body, 100),
+            Err(Error::Body {
+                got: 99_999_999_999,
+                ..
+            })
+        ));
         let stray = vec![0; 70_000];
         assert!(matches!(all(&stray, 70_000), Err(Error::Stray(70_000))));
     }
@@ -517,8 +567,12 @@ mod tests {
     #[test]
     fn no_field_can_smuggle_in_another() {
         let mut out = BytesMut::new();
-        Response::new(401, "No\r\nX: y").with("A", "b\r\nC: d").write(&mut out);
-        let Message::Response(response) = one(std::str::from_utf8(&out).expect("text")) else { panic!("a response") };
+        Response::new(401, "No\r\nX: y")
+            .with("A", "b\r\nC: d")
+            .write(&mut out);
+        let Message::Response(response) = one(std::str::from_utf8(&out).expect("text")) else {
+            panic!("a response")
+        };
         assert_eq!(response.headers.iter().count(), 1);
     }
 

@@ -152,10 +152,16 @@ mod tests {
     #[test]
     fn what_cameras_and_clients_write() {
         let tcp = one("RTP/AVP/TCP;unicast;interleaved=0-1;ssrc= 4cacc3d1;mode=\"PLAY\"");
-        assert_eq!((tcp.lower, tcp.interleaved, tcp.ssrc), (Lower::Tcp, Some((0, 1)), Some(0x4cac_c3d1)));
+        assert_eq!(
+            (tcp.lower, tcp.interleaved, tcp.ssrc),
+            (Lower::Tcp, Some((0, 1)), Some(0x4cac_c3d1))
+        );
         assert_eq!(tcp.mode.as_deref(), Some("play"));
         let udp = one("RTP/AVP;unicast; client_port=5000; server_port=6970-6971;source=10.0.0.7");
-        assert_eq!((udp.client_port, udp.server_port), (Some((5000, 5001)), Some((6970, 6971))));
+        assert_eq!(
+            (udp.client_port, udp.server_port),
+            (Some((5000, 5001)), Some((6970, 6971)))
+        );
         assert_eq!(udp.source, Some("10.0.0.7".parse().unwrap()));
         let group = one("RTP/AVP;multicast;destination=239.1.2.3;port=3456-3457;ttl=16");
         assert!(group.multicast && group.ttl == Some(16) && group.port == Some((3456, 3457)));

@@ -123,7 +123,12 @@ mod tests {
     fn halves_are_told_apart_by_their_method() {
         let request = |method: &str| Request::new(method, "/live").with("X-SessionCookie", "abc");
         let cookie = "abc".to_owned();
-        assert_eq!(Half::of(&request("GET")), Some(Half::Get { cookie: cookie.clone() }));
+        assert_eq!(
+            Half::of(&request("GET")),
+            Some(Half::Get {
+                cookie: cookie.clone()
+            })
+        );
         assert_eq!(Half::of(&request("POST")), Some(Half::Post { cookie }));
         assert_eq!(Half::of(&request("PUT")), None);
         assert_eq!(Half::of(&Request::new("GET", "/")), None);

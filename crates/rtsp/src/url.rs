@@ -126,7 +126,12 @@ fn split_credentials(rest: &str) -> (Option<&str>, &str) {
 }
 
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), Error> {
-    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0).ok_or(Error::Port);
+    let port = |text: &str| {
+        text.parse::<u16>()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or(Error::Port)
+    };
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or(Error::Host)?;
         return match rest.strip_prefix(':') {
@@ -210,18 +215,47 @@ mod tests {
         let url = Url::parse(text).unwrap();
         let expected = credentials.map(|(user, password)| (user.to_owned(), password.to_owned()));
         assert_eq!(url.credentials, expected, "{text}");
-        assert_eq!((url.without_credentials().as_str(), url.port), (shown, port), "{text}");
+        assert_eq!(
+            (url.without_credentials().as_str(), url.port),
+            (shown, port),
+            "{text}"
+        );
     }
 
     #[test]
     fn urls_as_people_write_them_for_cameras() {
         check("rtsp://10.0.0.7/h264", None, "rtsp://10.0.0.7/h264", 554);
         check("RTSPS://cam", None, "rtsps://cam", 322);
-        check("rtsp://a:b@cam:8554/x?y=z@1", Some(("a", "b")), "rtsp://cam:8554/x?y=z@1", 8554);
-        check("rtsp://admin:p@ss:w/rd@cam/x", Some(("admin", "p@ss:w/rd")), "rtsp://cam/x", 554);
-        check("rtsp://admin:a%40b%2f@cam/x", Some(("admin", "a@b/")), "rtsp://cam/x", 554);
-        check("rtsp://admin:#1@[fe80::1]:554/x", Some(("admin", "#1")), "rtsp://[fe80::1]:554/x", 554);
-        check("rtsp://user@cam?channel=1", Some(("user", "")), "rtsp://cam?channel=1", 554);
+        check(
+            "rtsp://a:b@cam:8554/x?y=z@1",
+            Some(("a", "b")),
+            "rtsp://cam:8554/x?y=z@1",
+            8554,
+        );
+        check(
+            "rtsp://admin:p@ss:w/rd@cam/x",
+            Some(("admin", "p@ss:w/rd")),
+            "rtsp://cam/x",
+            554,
+        );
+        check(
+            "rtsp://admin:a%40b%2f@cam/x",
+            Some(("admin", "a@b/")),
+            "rtsp://cam/x",
+            554,
+        );
+        check(
+            "rtsp://admin:#1@[fe80::1]:554/x",
+            Some(("admin", "#1")),
+            "rtsp://[fe80::1]:554/x",
+            554,
+        );
+        check(
+            "rtsp://user@cam?channel=1",
+            Some(("user", "")),
+            "rtsp://cam?channel=1",
+            554,
+        );
     }
 
     #[test]
@@ -235,13 +269,19 @@ mod tests {
         ] {
             assert_eq!(Url::parse(text), Err(error), "{text}");
         }
-        assert_eq!(Url::parse(&format!("rtsp://{}", "x".repeat(5000))), Err(Error::Long));
+        assert_eq!(
+            Url::parse(&format!("rtsp://{}", "x".repeat(5000))),
+            Err(Error::Long)
+        );
     }
 
     #[test]
     fn streams_are_named_by_the_path() {
         let path = request_path("rtsp://h:554/live/a/b/?token=x");
-        assert_eq!((path.host.as_str(), path.app.as_str(), path.stream.as_str()), ("h", "live", "a/b"));
+        assert_eq!(
+            (path.host.as_str(), path.app.as_str(), path.stream.as_str()),
+            ("h", "live", "a/b")
+        );
         assert_eq!(path.params, "token=x");
         assert_eq!(request_path("/live/cam").stream, "cam");
         assert_eq!(request_path("rtsp://[::1]:8554/live/%E6%91%84").stream, "摄");
@@ -253,7 +293,11 @@ mod tests {
         for (base, control, url) in [
             ("rtsp://h/live/cam/", "trackID=0", "rtsp://h/live/cam/trackID=0"),
             ("rtsp://h/live/cam", "trackID=0", "rtsp://h/live/cam/trackID=0"),
-            ("rtsp://h/live?channel=1", "trackID=0", "rtsp://h/live?channel=1/trackID=0"),
+            (
+                "rtsp://h/live?channel=1",
+                "trackID=0",
+                "rtsp://h/live?channel=1/trackID=0",
+            ),
             ("rtsp://h/live", "rtsp://other/t", "rtsp://other/t"),
             ("rtsp://h/live", "*", "rtsp://h/live"),
             ("rtsp://h/live/cam", "/track1", "rtsp://h/track1"),

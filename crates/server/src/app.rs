@@ -5,9 +5,9 @@ use crate::link::Link;
 use crate::meter::Meter;
 use crate::operator::Operator;
 use crate::rules;
-use crate::sessions::Sessions;
 use crate::session::rtsp::multicast::Groups;
 use crate::session::rtsp::tunnel::Tunnels;
+use crate::sessions::Sessions;
 use crate::store::ConfigStore;
 use crate::udp::Pair;
 use axum::Router;
@@ -173,7 +173,11 @@ impl App {
     /// A pair of UDP ports of `rtp_proxy.port_range` on one of our addresses.
     pub fn udp_pair(&self, ip: IpAddr) -> std::io::Result<Pair> {
         let config = self.config();
-        Pair::open(ip, config.rtp_proxy.port_range, usize::try_from(config.rtp_proxy.udp_recv_buffer).unwrap_or(usize::MAX))
+        Pair::open(
+            ip,
+            config.rtp_proxy.port_range,
+            usize::try_from(config.rtp_proxy.udp_recv_buffer).unwrap_or(usize::MAX),
+        )
     }
 
     /// Everything that is served over HTTP but live streams.

@@ -65,9 +65,7 @@ pub fn rtsp(app: &App, stream: &Stream, style: RtpStyle) -> Box<dyn Mux> {
     let opened = SystemTime::now()
         .checked_sub(stream.opened().elapsed())
         .unwrap_or(UNIX_EPOCH);
-    let since = opened
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = opened.duration_since(UNIX_EPOCH).unwrap_or_default();
     Box::new(rtp::mux::Muxer::new(rtp::mux::Options {
         video_mtu: style.video_mtu,
         audio_mtu: style.audio_mtu,

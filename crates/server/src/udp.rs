@@ -156,7 +156,12 @@ impl Endpoint {
         self.unsent
     }
 
-    fn poll_recv(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut, control: bool) -> Poll<io::Result<Bytes>> {
+    fn poll_recv(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        control: bool,
+    ) -> Poll<io::Result<Bytes>> {
         let socket = if control { &self.pair.rtcp } else { &self.pair.rtp };
         loop {
             if buffer.capacity() - buffer.len() < ROOM {
@@ -241,12 +246,18 @@ impl Endpoints {
         for turn in 0..sockets {
             let at = (self.next + turn) % sockets;
             let (track, control) = (at / 2, at % 2 == 1);
-            let Some(endpoint) = &mut self.tracks[track] else { continue };
+            let Some(endpoint) = &mut self.tracks[track] else {
+                continue;
+            };
             loop {
                 match endpoint.poll_recv(context, &mut self.buffer, control) {
                     Poll::Ready(Ok(data)) => {
                         self.taken += 1;
-                        self.next = if self.taken % TURN == 0 { (at + 1) % sockets } else { at };
+                        self.next = if self.taken % TURN == 0 {
+                            (at + 1) % sockets
+                        } else {
+                            at
+                        };
                         return Poll::Ready(Ok(Datagram { track, control, data }));
                     }
                     // "Nobody listens there", about something we sent.
@@ -301,7 +312,9 @@ mod tests {
         let mut endpoints = Endpoints::default();
         endpoints.set(0, Endpoint::new(pair, LOCAL, (9, 9)));
         let peer = UdpSocket::bind((LOCAL, 0)).await.expect("a port");
-        peer.send_to(b"from elsewhere", (LOCAL, ports.0)).await.expect("sent");
+        peer.send_to(b"from elsewhere", (LOCAL, ports.0))
+            .await
+            .expect("sent");
         let datagram = endpoints.recv().await.expect("heard");
         assert!((datagram.track, datagram.control) == (0, false) && datagram.data == "from elsewhere");
         assert_eq!(endpoints.send(0, b"answer"), 6);

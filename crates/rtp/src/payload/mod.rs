@@ -158,17 +158,22 @@ impl Unpacker {
                 Self::Latm(latm::Unpacker::new(in_band, config, format.clock_rate))
             }
             CodecId::Aac => {
-                let parameters = format.fmtp.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                let parameters = format
+                    .fmtp
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str()));
                 let mode = aac::Mode::parse(parameters)?;
                 Self::Aac(aac::Unpacker::new(mode, aac_frame_ticks(format)))
             }
-            CodecId::Mp3 => Self::Mpa(mpa::Unpacker::new(if format.encoding.eq_ignore_ascii_case("MP3") {
-                mpa::Style::Bare {
-                    clock_rate: format.clock_rate,
-                }
-            } else {
-                mpa::Style::Rfc2250
-            })),
+            CodecId::Mp3 => Self::Mpa(mpa::Unpacker::new(
+                if format.encoding.eq_ignore_ascii_case("MP3") {
+                    mpa::Style::Bare {
+                        clock_rate: format.clock_rate,
+                    }
+                } else {
+                    mpa::Style::Rfc2250
+                },
+            )),
             CodecId::Opus | CodecId::G711A | CodecId::G711U | CodecId::L16 => {
                 Self::Simple(simple::Unpacker::new())
             }
@@ -234,9 +239,12 @@ fn aac_frame_ticks(format: &Format) -> u32 {
     let config = format.initial().config;
     let config = config.and_then(|config| aac_codec::Config::parse(&config).ok());
     config.map_or(1024, |config| {
-        let ticks = u64::from(config.frame_len) * u64::from(format.clock_rate)
-            / u64::from(config.sample_rate.max(1));
-        u32::try_from(ticks).ok().filter(|ticks| (1..=8192).contains(ticks)).unwrap_or(1024)
+        let ticks =
+            u64::from(config.frame_len) * u64::from(format.clock_rate) / u64::from(config.sample_rate.max(1));
+        u32::try_from(ticks)
+            .ok()
+            .filter(|ticks| (1..=8192).contains(ticks))
+            .unwrap_or(1024)
     })
 }
 

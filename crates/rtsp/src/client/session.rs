@@ -168,7 +168,11 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status { method, status, reason } => write!(f, "{method}:{status} {reason}"),
+            Self::Status {
+                method,
+                status,
+                reason,
+            } => write!(f, "{method}:{status} {reason}"),
             Self::Timeout { playing: true } => f.write_str("play rtsp timeout"),
             Self::Timeout { playing: false } => f.write_str("publish rtsp timeout"),
             Self::NoMedia(time) => write!(f, "no media for {} ms", time.as_millis()),
@@ -286,7 +290,9 @@ impl ClientSession {
     /// The server does not speak RTSP. The connection is to be closed.
     pub fn handle_bytes(&mut self, now: Instant, input: &mut BytesMut) -> Result<(), message::Error> {
         while self.step != Step::Over {
-            let Some(message) = self.parser.next(input)? else { break };
+            let Some(message) = self.parser.next(input)? else {
+                break;
+            };
             match message {
                 Message::Data { channel, data } => self.data(now, channel, data),
                 Message::Response(response) => self.response(now, response),
@@ -305,7 +311,10 @@ impl ClientSession {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.step {
             Step::Over => None,
-            Step::Flowing => [self.next_sign, self.media_deadline()].into_iter().flatten().min(),
+            Step::Flowing => [self.next_sign, self.media_deadline()]
+                .into_iter()
+                .flatten()
+                .min(),
             _ => Some(self.deadline),
         }
     }
@@ -343,7 +352,9 @@ impl ClientSession {
             return;
         }
         if tracks.is_empty() {
-            return self.fail(Failure::Protocol("the description has no track that can be used".to_owned()));
+            return self.fail(Failure::Protocol(
+                "the description has no track that can be used".to_owned(),
+            ));
         }
         self.aggregate = aggregate;
         self.name_tracks(tracks.into_iter().map(|track| track.control));
@@ -497,10 +508,9 @@ impl ClientSession {
 
     /// Asks once more, with credentials.
     fn unauthorized(&mut self, sent: Sent, response: &Response) {
-        let again = self
-            .authenticator
-            .as_mut()
-            .is_some_and(|authenticator| authenticator.challenge(response.headers.get_all("WWW-Authenticate")));
+        let again = self.authenticator.as_mut().is_some_and(|authenticator| {
+            authenticator.challenge(response.headers.get_all("WWW-Authenticate"))
+        });
         if again {
             self.ask(sent.method, sent.request);
         } else if self.step == Step::Options {
@@ -528,7 +538,9 @@ impl ClientSession {
 
     fn keep_session(&mut self, header: &str) {
         let mut parts = header.split(';').map(str::trim);
-        let Some(id) = parts.next().filter(|id| !id.is_empty()) else { return };
+        let Some(id) = parts.next().filter(|id| !id.is_empty()) else {
+            return;
+        };
         self.session = Some(id.to_owned());
         for part in parts {
             if let Some((name, value)) = part.split_once('=')
@@ -543,7 +555,9 @@ impl ClientSession {
 
     fn described(&mut self, response: &Response) {
         if response.body.is_empty() {
-            return self.fail(Failure::Protocol("DESCRIBE was answered without a description".to_owned()));
+            return self.fail(Failure::Protocol(
+                "DESCRIBE was answered without a description".to_owned(),
+            ));
         }
         let base = ["Content-Base", "Content-Location"]
             .iter()
@@ -562,7 +576,9 @@ impl ClientSession {
         if let Some(base) = response.headers.get("Content-Base") {
             self.base = base.trim().to_owned();
         }
-        let Role::Publish { sdp } = &self.config.role else { return };
+        let Role::Publish { sdp } = &self.config.role else {
+            return;
+        };
         match rtp::sdp::Session::parse(sdp.as_bytes()) {
             Ok(session) => {
                 let controls: Vec<String> = session
@@ -609,7 +625,10 @@ impl ClientSession {
         let transport = match (self.config.transport, ports) {
             (Transport::Tcp, _) | (Transport::Udp, None) => {
                 let channel = self.tracks[track].channel;
-                format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}{mode}", channel.saturating_add(1))
+                format!(
+                    "RTP/AVP/TCP;unicast;interleaved={channel}-{}{mode}",
+                    channel.saturating_add(1)
+                )
             }
             (Transport::Udp, Some((rtp, rtcp))) => format!("RTP/AVP;unicast;client_port={rtp}-{rtcp}{mode}"),
             (Transport::Multicast, _) => "RTP/AVP;multicast".to_owned(),
@@ -632,7 +651,9 @@ impl ClientSession {
         match self.config.transport {
             Transport::Tcp => {
                 if answer.lower != Lower::Tcp && answer.server_port.is_some() {
-                    return self.fail(Failure::Protocol("TCP was asked for and UDP was set up".to_owned()));
+                    return self.fail(Failure::Protocol(
+                        "TCP was asked for and UDP was set up".to_owned(),
+                    ));
                 }
                 // Some cameras do not name the channels: then they are those that were asked for.
                 if let Some((channel, _)) = answer.interleaved {
@@ -686,20 +707,25 @@ impl ClientSession {
     fn starts(&self, header: &str) -> Vec<Start> {
         let entries: Vec<&str> = header.split(',').take(self.tracks.len()).collect();
         let named = |entry: &&str| {
-            entry.split(';').find_map(|part| part.trim().strip_prefix("url=")).and_then(|url| {
-                let url = url.trim_matches('"').trim_end_matches('/');
-                self.tracks.iter().position(|track| {
-                    let full = track.url.trim_end_matches('/');
-                    full == url || full.ends_with(&format!("/{}", url.trim_start_matches('/')))
+            entry
+                .split(';')
+                .find_map(|part| part.trim().strip_prefix("url="))
+                .and_then(|url| {
+                    let url = url.trim_matches('"').trim_end_matches('/');
+                    self.tracks.iter().position(|track| {
+                        let full = track.url.trim_end_matches('/');
+                        full == url || full.ends_with(&format!("/{}", url.trim_start_matches('/')))
+                    })
                 })
-            })
         };
         let by_name = entries.iter().all(|entry| named(entry).is_some());
         entries
             .iter()
             .enumerate()
             .filter_map(|(index, entry)| {
-                let time = entry.split(';').find_map(|part| part.trim().strip_prefix("rtptime="))?;
+                let time = entry
+                    .split(';')
+                    .find_map(|part| part.trim().strip_prefix("rtptime="))?;
                 Some(Start {
                     track: if by_name { named(entry)? } else { index },
                     timestamp: time.trim().parse().ok()?,

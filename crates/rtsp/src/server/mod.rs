@@ -5,6 +5,6 @@ mod session;
 
 pub use request::{Allowed, Refusal, Request};
 pub use session::{
-    Config, Description, Event, Output, PlayAnswer, ServerSession, SetupAnswer, SetupRefused, SetupRequest, TimeoutReason,
-    TrackStart, Ways,
+    Config, Description, Event, Output, PlayAnswer, ServerSession, SetupAnswer, SetupRefused, SetupRequest,
+    TimeoutReason, TrackStart, Ways,
 };

@@ -93,9 +93,9 @@ impl Refusal {
             Self::Denied(reason) => (text(Response::new(401, "Unauthorized"), reason), true),
             Self::Unauthorized { challenges, last } => {
                 let response = Response::new(401, "Unauthorized");
-                let response = challenges
-                    .iter()
-                    .fold(response, |response, value| response.with("WWW-Authenticate", value));
+                let response = challenges.iter().fold(response, |response, value| {
+                    response.with("WWW-Authenticate", value)
+                });
                 (response, last)
             }
             Self::NotFound => (

@@ -245,7 +245,9 @@ impl ServerSession {
     /// The peer does not speak RTSP, or a message is longer than allowed. The connection is to be closed.
     pub fn handle_bytes(&mut self, now: Instant, input: &mut BytesMut) -> Result<(), message::Error> {
         while self.awaited.is_none() && !self.over {
-            let Some(message) = self.parser.next(input)? else { break };
+            let Some(message) = self.parser.next(input)? else {
+                break;
+            };
             self.heard = self.heard.max(now);
             match message {
                 Message::Request(request) => self.request(request),
@@ -293,7 +295,9 @@ impl ServerSession {
 
     /// A deadline is over.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let Some((at, reason)) = self.poll_timeout() else { return };
+        let Some((at, reason)) = self.poll_timeout() else {
+            return;
+        };
         if now >= at {
             self.outputs.push_back(Output::Event(Event::TimedOut(reason)));
             self.close();
@@ -354,20 +358,31 @@ impl ServerSession {
                 return self.answer(cseq, Response::new(503, "Service Unavailable"));
             }
         };
-        let Stage::Granted(granted) = &mut self.stage else { return };
+        let Stage::Granted(granted) = &mut self.stage else {
+            return;
+        };
         granted.ways[track] = Some(way);
         let record = granted.publishes;
         let (mut transport, ssrc) = match answer {
             SetupAnswer::Tcp { ssrc } => {
                 let channel = channel(track);
-                (format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1), ssrc)
+                (
+                    format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1),
+                    ssrc,
+                )
             }
-            SetupAnswer::Udp { ssrc, ports: (rtp, rtcp) } => {
+            SetupAnswer::Udp {
+                ssrc,
+                ports: (rtp, rtcp),
+            } => {
                 let client = match way {
                     Ways::Udp(rtp, rtcp) => format!(";client_port={rtp}-{rtcp}"),
                     Ways::Tcp | Ways::Multicast => String::new(),
                 };
-                (format!("RTP/AVP/UDP;unicast{client};server_port={rtp}-{rtcp}"), ssrc)
+                (
+                    format!("RTP/AVP/UDP;unicast{client};server_port={rtp}-{rtcp}"),
+                    ssrc,
+                )
             }
             SetupAnswer::Multicast {
                 ssrc,
@@ -395,12 +410,16 @@ impl ServerSession {
 
     /// Decides [`Event::Play`]: media may follow from now on.
     pub fn play(&mut self, now: Instant, verdict: Result<PlayAnswer, Refusal>) {
-        let Some((cseq, What::Play)) = self.decided(now) else { return };
+        let Some((cseq, What::Play)) = self.decided(now) else {
+            return;
+        };
         let answer = match verdict {
             Ok(answer) => answer,
             Err(refusal) => return self.refuse(cseq, refusal),
         };
-        let Stage::Granted(granted) = &mut self.stage else { return };
+        let Stage::Granted(granted) = &mut self.stage else {
+            return;
+        };
         granted.flow = Flow::Running;
         let mut response = Response::new(200, "OK")
             .with("Range", "npt=0.00-")
@@ -519,7 +538,11 @@ impl ServerSession {
         let Some(track) = granted.track_of(&request.uri) else {
             return self.answer(cseq, Response::new(404, "Track Not Found"));
         };
-        let offers = request.headers.get("Transport").map(transport::parse).unwrap_or_default();
+        let offers = request
+            .headers
+            .get("Transport")
+            .map(transport::parse)
+            .unwrap_or_default();
         let allowed = self.config.allowed;
         let publishes = granted.publishes;
         // All tracks of a session travel alike, except that each has its own ports.
@@ -551,7 +574,10 @@ impl ServerSession {
                         .with("Session", &session(&self.id, self.config.keep_alive));
                     return self.answer(cseq, response);
                 }
-                self.awaited = Some(Awaited { cseq, what: What::Play });
+                self.awaited = Some(Awaited {
+                    cseq,
+                    what: What::Play,
+                });
                 self.outputs.push_back(Output::Event(Event::Play));
             }
             Stage::Granted(_) => self.wrong_state(cseq),
@@ -597,7 +623,9 @@ impl ServerSession {
 
     fn data(&mut self, channel: u8, data: Bytes) {
         let track = usize::from(channel / 2);
-        let Stage::Granted(granted) = &self.stage else { return };
+        let Stage::Granted(granted) = &self.stage else {
+            return;
+        };
         if granted.ways.get(track).copied().flatten() == Some(Ways::Tcp) {
             let control = channel % 2 == 1;
             self.outputs
@@ -723,7 +751,9 @@ fn way_of(offer: &Transport, allowed: Allowed, publishes: bool) -> Option<Ways> 
         | (Ways::Tcp, Allowed::Tcp)
         | (Ways::Udp(..), Allowed::Udp)
         | (Ways::Multicast, Allowed::Multicast) => true,
-        (Ways::Tcp | Ways::Udp(..) | Ways::Multicast, Allowed::Tcp | Allowed::Udp | Allowed::Multicast) => false,
+        (Ways::Tcp | Ways::Udp(..) | Ways::Multicast, Allowed::Tcp | Allowed::Udp | Allowed::Multicast) => {
+            false
+        }
     };
     fits.then_some(way)
 }

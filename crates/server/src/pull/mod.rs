@@ -49,7 +49,9 @@ pub async fn run(
         sock,
         media_timeout: MEDIA_TIMEOUT,
     };
-    let media_timeout = attempt.option("media_timeout_ms").and_then(|value| value.parse().ok());
+    let media_timeout = attempt
+        .option("media_timeout_ms")
+        .and_then(|value| value.parse().ok());
     if let Some(time) = media_timeout.filter(|ms| *ms > 0) {
         attempt.media_timeout = Duration::from_millis(time);
     }
@@ -65,7 +67,10 @@ impl Attempt {
     /// An option of the request.
     fn option(&self, name: &str) -> Option<&str> {
         let options = &self.spec.client_options;
-        options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        options
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// `custom_header` of the request: `Name=value`, several with `&` (api.md, section 2.5).

@@ -168,7 +168,9 @@ impl Puller {
             }
         }
         if let Some(ingest) = &mut self.ingest {
-            ingest.flush(Instant::now()).map_err(|closed| closed.to_string())?;
+            ingest
+                .flush(Instant::now())
+                .map_err(|closed| closed.to_string())?;
         }
         Ok(None)
     }
@@ -182,7 +184,8 @@ impl Puller {
                     .udp_pair(self.local.ip())
                     .map_err(|error| format!("no ports for RTP: {error}"))?;
                 let ports = pair.ports();
-                self.endpoints.set(track, Endpoint::new(pair, self.peer.ip(), (0, 0)));
+                self.endpoints
+                    .set(track, Endpoint::new(pair, self.peer.ip(), (0, 0)));
                 self.session.ports(ports);
             }
             Event::SetUp(set_up) => self.set_up(attempt, &set_up)?,
@@ -210,9 +213,8 @@ impl Puller {
         };
         // Of what the source offers: sound and pictures that come this way. The back channel of an ONVIF camera is marked as
         // one that it does not send.
-        let plays = |media: &&Media| {
-            media.kind == sdp::Kind::Audio && media.direction() != sdp::Direction::SendOnly
-        };
+        let plays =
+            |media: &&Media| media.kind == sdp::Kind::Audio && media.direction() != sdp::Direction::SendOnly;
         let has_other_audio = description.media.iter().any(|media| plays(&media));
         let usable = |media: &&Media| {
             let kind = match media.kind {
@@ -225,9 +227,7 @@ impl Puller {
                 sdp::Direction::SendOnly => !(kind == MediaKind::Audio && has_other_audio),
                 sdp::Direction::Inactive => false,
             };
-            wanted.is_none_or(|wanted| wanted == kind)
-                && sent
-                && rtp::format::Format::of(media).is_some()
+            wanted.is_none_or(|wanted| wanted == kind) && sent && rtp::format::Format::of(media).is_some()
         };
         self.media = description.media.iter().filter(usable).cloned().collect();
         self.channels = vec![None; self.media.len()];
@@ -312,7 +312,9 @@ impl Puller {
     {
         let now = Instant::now();
         self.session.handle_timeout(now);
-        let Some(ingest) = &mut self.ingest else { return Ok(()) };
+        let Some(ingest) = &mut self.ingest else {
+            return Ok(());
+        };
         ingest.poll(now).map_err(|closed| closed.to_string())?;
         let mut out = BytesMut::new();
         for (track, report) in ingest.reports(now) {
@@ -342,9 +344,17 @@ impl Puller {
 impl Attempt {
     /// `trusted`: the server is the one that credentials and headers of the request were given for.
     fn session(&self, url: &Url, transport: Transport, trusted: bool) -> Config {
-        let milliseconds = |name| self.option(name).and_then(|value| value.parse().ok()).map(Duration::from_millis);
-        let hashed = self.option("rtsp_pwd_md5").is_some_and(|value| value != "0" && value != "false");
-        let user = self.option("rtsp_user").filter(|user| trusted && !user.is_empty());
+        let milliseconds = |name| {
+            self.option(name)
+                .and_then(|value| value.parse().ok())
+                .map(Duration::from_millis)
+        };
+        let hashed = self
+            .option("rtsp_pwd_md5")
+            .is_some_and(|value| value != "0" && value != "false");
+        let user = self
+            .option("rtsp_user")
+            .filter(|user| trusted && !user.is_empty());
         let credentials = user.map(|user| {
             let password = self.option("rtsp_pwd").unwrap_or_default().to_owned();
             let password = if hashed {
@@ -364,7 +374,11 @@ impl Attempt {
             keep_alive_requests: self.option("rtsp_beat_type") != Some("1"),
             credentials,
             user_agent: concat!("Tidegate/", env!("CARGO_PKG_VERSION")).to_owned(),
-            headers: if trusted { self.custom_headers() } else { Vec::new() },
+            headers: if trusted {
+                self.custom_headers()
+            } else {
+                Vec::new()
+            },
             limits: Limits::default(),
         }
     }

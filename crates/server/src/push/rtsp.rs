@@ -53,7 +53,9 @@ pub(super) async fn push(
     for (index, section) in media.iter_mut().enumerate() {
         // Names of our own, since a publisher's may not be told apart.
         section.attributes.retain(|(name, _)| name != "control");
-        section.attributes.push(("control".to_owned(), Some(format!("streamid={index}"))));
+        section
+            .attributes
+            .push(("control".to_owned(), Some(format!("streamid={index}"))));
     }
     let name = concat!("Tidegate/", env!("CARGO_PKG_VERSION"));
     let session = Config {
@@ -113,8 +115,12 @@ pub(super) async fn push(
                 }
                 Output::Event(RtspEvent::Failed(failure)) => return Err(failure.to_string()),
                 Output::Event(RtspEvent::Ended) => return Err("the remote ended the stream".to_owned()),
-                Output::Event(RtspEvent::Redirected(_)) => return Err("redirected, which is not followed".to_owned()),
-                Output::Event(RtspEvent::TransportRefused) => return Err("the remote takes no UDP".to_owned()),
+                Output::Event(RtspEvent::Redirected(_)) => {
+                    return Err("redirected, which is not followed".to_owned());
+                }
+                Output::Event(RtspEvent::TransportRefused) => {
+                    return Err("the remote takes no UDP".to_owned());
+                }
                 Output::Event(RtspEvent::Described(_) | RtspEvent::Playing(_) | RtspEvent::Data { .. }) => {}
             }
         }

@@ -209,7 +209,9 @@ impl FlvViewer {
     /// Picture or sound.
     pub fn kind(&self, frame: &Frame) -> Option<MediaKind> {
         let mut tracks = self.demuxer.tracks();
-        tracks.find(|track| track.id == frame.track).map(|track| track.kind())
+        tracks
+            .find(|track| track.id == frame.track)
+            .map(|track| track.kind())
     }
 
     /// Reads until the server closes.

@@ -88,7 +88,11 @@ pub async fn check(
         };
         challenge.verify(&credentials, method, secret)
     });
-    let checked = if right { Checked::Authenticated } else { again(true) };
+    let checked = if right {
+        Checked::Authenticated
+    } else {
+        again(true)
+    };
     (gate, checked)
 }
 

@@ -437,7 +437,9 @@ impl Driver {
                 self.session.announce(now, Err(of_engine(refusal)));
             }
             // The engine answers what was asked.
-            (Answer::Play(_), Asked::Publish(_)) | (Answer::Publish(_), Asked::Play(_)) => self.session.close(),
+            (Answer::Play(_), Asked::Publish(_)) | (Answer::Publish(_), Asked::Play(_)) => {
+                self.session.close()
+            }
         }
     }
 
@@ -498,10 +500,13 @@ impl Driver {
         let answer = match way {
             Ways::Tcp => SetupAnswer::Tcp { ssrc },
             Ways::Udp(rtp, rtcp) => {
-                let pair = self.app.udp_pair(self.registration.sock.local.ip()).map_err(|error| {
-                    debug!(session = %self.registration.sock.identifier, %error, "no ports for RTP");
-                    SetupRefused::NoPorts
-                })?;
+                let pair = self
+                    .app
+                    .udp_pair(self.registration.sock.local.ip())
+                    .map_err(|error| {
+                        debug!(session = %self.registration.sock.identifier, %error, "no ports for RTP");
+                        SetupRefused::NoPorts
+                    })?;
                 let ports = pair.ports();
                 let peer = self.registration.sock.peer.ip();
                 self.endpoints.set(track, Endpoint::new(pair, peer, (rtp, rtcp)));
@@ -611,7 +616,9 @@ impl Driver {
 
     /// Tells a player that nothing more will come (RFC 3550, section 6.6).
     async fn goodbye(&mut self, io: &mut Box<dyn Duplex>) {
-        let Role::Player(player) = &mut self.role else { return };
+        let Role::Player(player) = &mut self.role else {
+            return;
+        };
         if player.reader.is_none() {
             return;
         }
@@ -620,7 +627,9 @@ impl Driver {
         for (track, way) in player.ways.iter().enumerate() {
             let mut bye = BytesMut::new();
             rtp::rtcp::write_bye(rtp::mux::ssrc(seed, track), "tidegate", &mut bye);
-            let Ok(channel) = u8::try_from(track * 2 + 1) else { continue };
+            let Ok(channel) = u8::try_from(track * 2 + 1) else {
+                continue;
+            };
             match way {
                 Some(Ways::Tcp) => interleave(channel, &bye, &mut out),
                 Some(Ways::Udp(..)) => {
@@ -642,7 +651,9 @@ impl Driver {
     }
 
     fn media(&mut self, now: Instant, track: usize, control: bool, data: Bytes) {
-        let Role::Publisher(publisher) = &mut self.role else { return };
+        let Role::Publisher(publisher) = &mut self.role else {
+            return;
+        };
         if control {
             publisher.ingest.rtcp(now, track, &data);
         } else if publisher.recording {
@@ -656,7 +667,9 @@ impl Driver {
             let _ = publisher.ingest.poll(now);
             let mut out = BytesMut::new();
             for (track, report) in publisher.ingest.reports(now) {
-                let Ok(channel) = u8::try_from(track * 2 + 1) else { continue };
+                let Ok(channel) = u8::try_from(track * 2 + 1) else {
+                    continue;
+                };
                 match publisher.ways.get(track).copied().flatten() {
                     Some(Ways::Tcp) => interleave(channel, &report, &mut out),
                     Some(Ways::Udp(..)) => {

@@ -78,7 +78,12 @@ async fn tunnelled(
             };
             if let Err(mut half) = app.tunnels.join(&cookie, half) {
                 debug!(session = %half.registration.sock.identifier, "an RTSP tunnel's POST without its GET");
-                let _ = write_all(&mut half.io, rtsp::tunnel::NO_TUNNEL_REPLY.as_bytes(), WRITE_TIMEOUT).await;
+                let _ = write_all(
+                    &mut half.io,
+                    rtsp::tunnel::NO_TUNNEL_REPLY.as_bytes(),
+                    WRITE_TIMEOUT,
+                )
+                .await;
                 linger(&mut half.io).await;
             }
         }

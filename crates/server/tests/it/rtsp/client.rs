@@ -19,7 +19,10 @@ async fn pulled(rtp_type: &str) -> Result<()> {
     let answer = server.api("addStreamProxy", &parameters).await;
     assert_eq!(answer["code"], 0, "{answer}");
     online(&server, "live", "cam").await;
-    assert_eq!(codecs(Over::Tcp, &server.url_rtsp("live/cam")).await?, ["h264", "aac"]);
+    assert_eq!(
+        codecs(Over::Tcp, &server.url_rtsp("live/cam")).await?,
+        ["h264", "aac"]
+    );
     let mut viewer = FlvViewer::ask(server.address("http"), "live/cam").await?.await?;
     assert!(viewer.picture().await?.key);
     for _ in 0..30 {
@@ -27,7 +30,10 @@ async fn pulled(rtp_type: &str) -> Result<()> {
     }
     let list = server.api("getMediaList", &[("schema", "rtsp")]).await;
     let media = &list["data"][0];
-    assert_eq!((&media["originTypeStr"], &media["originUrl"]), (&json!("pull"), &json!(source)));
+    assert_eq!(
+        (&media["originTypeStr"], &media["originUrl"]),
+        (&json!("pull"), &json!(source))
+    );
     Ok(())
 }
 
@@ -56,15 +62,29 @@ async fn pulls_with_the_credentials_of_the_url() -> Result<()> {
     .await?;
     let (camera, _publisher) = camera(&hooks.ini(&["on_rtsp_realm", "on_rtsp_auth"])).await?;
     let server = serve("").await?;
-    let url = |password: &str| camera.url_rtsp("live/source").replace("//", &format!("//admin:{password}@"));
+    let url = |password: &str| {
+        camera
+            .url_rtsp("live/source")
+            .replace("//", &format!("//admin:{password}@"))
+    };
     let right = url("p@ss:w!rd");
     let answer = server.api("addStreamProxy", &proxy("live", "cam", &right)).await;
     assert_eq!(answer["code"], 0, "{answer}");
     let wrong = url("guess");
-    let answer = server.api("addStreamProxy", &proxy("live", "other", &wrong)).await;
+    let answer = server
+        .api("addStreamProxy", &proxy("live", "other", &wrong))
+        .await;
     assert_eq!(answer["code"], -1, "{answer}");
-    assert!(answer["msg"].as_str().is_some_and(|text| text.contains("401")), "{answer}");
-    assert!(server.log().iter().all(|line| !line.contains("p@ss") && !line.contains("guess")));
+    assert!(
+        answer["msg"].as_str().is_some_and(|text| text.contains("401")),
+        "{answer}"
+    );
+    assert!(
+        server
+            .log()
+            .iter()
+            .all(|line| !line.contains("p@ss") && !line.contains("guess"))
+    );
     Ok(())
 }
 
@@ -74,7 +94,10 @@ async fn failures_are_told_at_once_and_in_words() -> Result<()> {
     let server = serve("").await?;
     let missing = camera.url_rtsp("live/nothing");
     let answer = server.api("addStreamProxy", &proxy("live", "a", &missing)).await;
-    assert!(answer["msg"].as_str().is_some_and(|text| text.contains("404")), "{answer}");
+    assert!(
+        answer["msg"].as_str().is_some_and(|text| text.contains("404")),
+        "{answer}"
+    );
     let refused = "rtsp://127.0.0.1:9/live/cam";
     let answer = server.api("addStreamProxy", &proxy("live", "b", refused)).await;
     assert_eq!(answer, json!({"code": -1, "msg": "connection refused"}));
@@ -112,7 +135,12 @@ async fn pushed(rtp_type: &str) -> Result<()> {
     ];
     let answer = server.api("addStreamPusherProxy", &push).await;
     assert_eq!(answer["code"], -1, "{answer}");
-    assert!(answer["msg"].as_str().is_some_and(|text| text.contains("ANNOUNCE:406")), "{answer}");
+    assert!(
+        answer["msg"]
+            .as_str()
+            .is_some_and(|text| text.contains("ANNOUNCE:406")),
+        "{answer}"
+    );
     drop(other);
     let key = format!("rtsp/__defaultVhost__/live/cam/{}", md5_hex(&destination));
     let answer = server.api("delStreamPusherProxy", &[("key", &key)]).await;
@@ -123,7 +151,10 @@ async fn pushed(rtp_type: &str) -> Result<()> {
 
 fn md5_hex(text: &str) -> String {
     use md5::{Digest, Md5};
-    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Md5::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[tokio::test]

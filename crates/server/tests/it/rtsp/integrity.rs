@@ -1,8 +1,8 @@
 //! What comes out is what went in: every frame's bytes and presentation times, over every transport, passed on or repacked.
 
 use super::*;
-use testkit::framehash::{self, Kind, assert_shown};
 use std::time::Duration;
+use testkit::framehash::{self, Kind, assert_shown};
 
 /// Publishers pace a file so that it is over in a few seconds, and slow enough to be a live stream.
 const PACE: &str = "4";
@@ -13,26 +13,66 @@ const ROUNDING: Duration = Duration::from_micros(2_500);
 const DIRECT: &str = "[rtsp]\ndirectProxy=1\n";
 const REPACKED: &str = "[rtsp]\ndirectProxy=0\n";
 
-/// What may stand in the stream or in the header only: parameter sets, SEI, delimiters.
-fn filter(fixture: Fixture, kind: Kind) -> &'static str {
-    match (fixture, kind) {
-        (Fixture::H265Aac, Kind::Video) => "filter_units=remove_types=32-35|39-40",
-        (Fixture::Av1Opus, Kind::Video) => "filter_units=remove_types=1-2|15",
-        (Fixture::Vp9Opus, Kind::Video) | (_, Kind::Audio) => "null",
-        (_, Kind::Video) => "filter_units=remove_types=6-9",
+/// Without what may stand in the stream or in the header only: parameter sets, SEI, delimiters. Files have NAL units with lengths,
+/// RTSP players with start codes: `file` brings the first into the form of the second.
+fn filter(fixture: Fixture, kind: Kind, file: bool) -> &'static str {
+    match (fixture, kind, file) {
+        (Fixture::H265Aac, Kind::Video, false) => "filter_units=remove_types=32-35|39-40",
+        (Fixture::H265Aac, Kind::Video, true) => "hevc_mp4toannexb,filter_units=remove_types=32-35|39-40",
+        (Fixture::Av1Opus, Kind::Video, _) => "filter_units=remove_types=1-2|15",
+        (Fixture::Vp9Opus, Kind::Video, _) | (_, Kind::Audio, _) => "null",
+        (_, Kind::Video, false) => "filter_units=remove_types=6-9",
+        (_, Kind::Video, true) => "h264_mp4toannexb,filter_units=remove_types=6-9",
     }
 }
 
-/// How each fixture's frames are counted: the first video, or audio, frames of a live stream may be missed by a player that
-/// needs a key frame and by ffmpeg's own probing.
-async fn compare(fixture: Fixture, published: &Path, played: &Path, kinds: &[Kind]) -> Result<()> {
-    for kind in kinds {
-        let filter = filter(fixture, *kind);
-        let before = framehash::of_filtered_file(published, *kind, filter).await?;
-        let after = framehash::of_filtered_file(played, *kind, filter).await?;
-        assert_shown(&before, &after, before.len() - 10, ROUNDING);
+/// What a player has seen.
+struct Played {
+    running: Running,
+    files: Vec<(Kind, PathBuf)>,
+}
+
+impl Played {
+    /// An ffmpeg that notes the frames of a live stream. `annex_b`: it sees H.264 with start codes, as over RTSP.
+    fn start(
+        ffmpeg: Tool,
+        input: &[&str],
+        name: &str,
+        fixture: Fixture,
+        kinds: &[Kind],
+        annex_b: bool,
+        server: &TestServer,
+    ) -> Result<Self> {
+        let mut ffmpeg = ffmpeg.args(["-nostdin", "-v", "error"]).args(input);
+        let mut files = Vec::new();
+        for kind in kinds {
+            let file = file(server, &format!("{name}-{kind:?}.txt"));
+            ffmpeg = ffmpeg.args(framehash::filtered_arguments(
+                *kind,
+                filter(fixture, *kind, !annex_b),
+                &file,
+            ));
+            files.push((*kind, file));
+        }
+        Ok(Self {
+            running: ffmpeg.spawn()?,
+            files,
+        })
     }
-    Ok(())
+
+    /// Waits for the end, and compares with what was published. A player may miss the last frames, which leave a publishing ffmpeg
+    /// after its goodbye, and ffmpeg's own start costs the first.
+    async fn compare(self, fixture: Fixture, published: &Path) -> Result<()> {
+        let output = self.running.wait(SOON).await?;
+        assert!(output.status.success(), "{output:?}");
+        for (kind, file) in self.files {
+            let before = framehash::of_filtered_file(published, kind, filter(fixture, kind, true)).await?;
+            let after = framehash::parse(&std::fs::read_to_string(&file)?)?;
+            let start = assert_shown(&before, &after, before.len() - 10, ROUNDING);
+            assert!(start <= 1, "{}: starts at frame {start}", file.display());
+        }
+        Ok(())
+    }
 }
 
 async fn publish_once(file: &Path, format: &[&str], url: &str) -> Result<()> {
@@ -59,22 +99,34 @@ async fn waiting(server: &TestServer, count: u64) {
         .await;
 }
 
-async fn through(fixture: Fixture, config: &str, publish: Over, players: &[Over], kinds: &[Kind]) -> Result<()> {
+async fn through(
+    fixture: Fixture,
+    config: &str,
+    publish: Over,
+    players: &[Over],
+    kinds: &[Kind],
+) -> Result<()> {
     let server = serve(config).await?;
     let source = fixture.path().await?;
     let mut running = Vec::new();
-    for (number, over) in players.iter().enumerate() {
-        let file = file(&server, &format!("{number}.mkv"));
+    for over in players {
         let url = over.url(&server, "live/cam");
-        running.push((record_rtsp(Tool::ffmpeg_new()?, *over, &url, &[], &file)?, file));
+        let input = ["-rtsp_transport", over.name(), "-i", &url];
+        running.push(Played::start(
+            Tool::ffmpeg_new()?,
+            &input,
+            over.name(),
+            fixture,
+            kinds,
+            true,
+            &server,
+        )?);
     }
     waiting(&server, players.len() as u64).await;
     let format = ["-f", "rtsp", "-rtsp_transport", publish.name()];
     publish_once(&source, &format, &publish.url(&server, "live/cam")).await?;
-    for (player, file) in running {
-        let output = player.wait(SOON).await?;
-        assert!(output.status.success(), "{output:?}");
-        compare(fixture, &source, &file, kinds).await?;
+    for player in running {
+        player.compare(fixture, &source).await?;
     }
     Ok(())
 }
@@ -83,12 +135,26 @@ const BOTH: &[Kind] = &[Kind::Video, Kind::Audio];
 
 #[tokio::test]
 async fn h264_with_b_frames_over_tcp_passed_on() -> Result<()> {
-    through(Fixture::H264Aac, DIRECT, Over::Tcp, &[Over::Tcp, Over::Udp, Over::Http], BOTH).await
+    through(
+        Fixture::H264Aac,
+        DIRECT,
+        Over::Tcp,
+        &[Over::Tcp, Over::Udp, Over::Http],
+        BOTH,
+    )
+    .await
 }
 
 #[tokio::test]
 async fn h264_with_b_frames_over_tcp_repacked() -> Result<()> {
-    through(Fixture::H264Aac, REPACKED, Over::Tcp, &[Over::Tcp, Over::Udp], BOTH).await
+    through(
+        Fixture::H264Aac,
+        REPACKED,
+        Over::Tcp,
+        &[Over::Tcp, Over::Udp],
+        BOTH,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -100,7 +166,14 @@ async fn h264_with_b_frames_over_udp() -> Result<()> {
 #[tokio::test]
 async fn h265_and_aac() -> Result<()> {
     through(Fixture::H265Aac, DIRECT, Over::Tcp, &[Over::Tcp], BOTH).await?;
-    through(Fixture::H265Aac, REPACKED, Over::Tcp, &[Over::Tcp, Over::Udp], BOTH).await
+    through(
+        Fixture::H265Aac,
+        REPACKED,
+        Over::Tcp,
+        &[Over::Tcp, Over::Udp],
+        BOTH,
+    )
+    .await
 }
 
 #[tokio::test]
@@ -128,49 +201,68 @@ async fn av1_and_opus() -> Result<()> {
 
 #[tokio::test]
 async fn audio_only() -> Result<()> {
-    through(Fixture::Aac, REPACKED, Over::Tcp, &[Over::Tcp, Over::Udp], &[Kind::Audio]).await
+    through(
+        Fixture::Aac,
+        REPACKED,
+        Over::Tcp,
+        &[Over::Tcp, Over::Udp],
+        &[Kind::Audio],
+    )
+    .await
 }
 
 /// From RTSP to RTMP and HTTP-FLV.
 #[tokio::test]
 async fn rtsp_to_rtmp_and_flv() -> Result<()> {
     let server = serve("").await?;
-    let source = Fixture::H264Aac.path().await?;
+    let (fixture, source) = (Fixture::H264Aac, Fixture::H264Aac.path().await?);
     let mut running = Vec::new();
     for (url, name) in [
-        (server.url_rtmp("live/cam"), "rtmp.mkv"),
-        (server.url_flv("live/cam"), "flv.mkv"),
+        (server.url_rtmp("live/cam"), "rtmp"),
+        (server.url_flv("live/cam"), "flv"),
     ] {
-        let file = file(&server, name);
-        let args = ["-nostdin", "-v", "error", "-i", &url, "-map", "0", "-c", "copy"];
-        running.push((Tool::ffmpeg().args(args).arg(&file).spawn()?, file));
+        running.push(Played::start(
+            Tool::ffmpeg(),
+            &["-i", &url],
+            name,
+            fixture,
+            BOTH,
+            false,
+            &server,
+        )?);
     }
     waiting(&server, 2).await;
     let format = ["-f", "rtsp", "-rtsp_transport", "tcp"];
     publish_once(&source, &format, &server.url_rtsp("live/cam")).await?;
-    for (player, file) in running {
-        player.wait(SOON).await?;
-        compare(Fixture::H264Aac, &source, &file, BOTH).await?;
+    for player in running {
+        player.compare(fixture, &source).await?;
     }
     Ok(())
 }
 
-/// From RTMP to RTSP.
+/// From RTMP to RTSP, played by Debian's ffmpeg.
 #[tokio::test]
 async fn rtmp_to_rtsp() -> Result<()> {
     let server = serve("").await?;
-    let source = Fixture::H264Aac.path().await?;
+    let (fixture, source) = (Fixture::H264Aac, Fixture::H264Aac.path().await?);
     let mut running = Vec::new();
     for over in [Over::Tcp, Over::Udp] {
-        let file = file(&server, &format!("{over:?}.mkv"));
         let url = over.url(&server, "live/cam");
-        running.push((record_rtsp(Tool::ffmpeg(), over, &url, &[], &file)?, file));
+        let input = ["-rtsp_transport", over.name(), "-i", &url];
+        running.push(Played::start(
+            Tool::ffmpeg(),
+            &input,
+            over.name(),
+            fixture,
+            BOTH,
+            true,
+            &server,
+        )?);
     }
     waiting(&server, 2).await;
     publish_once(&source, &["-f", "flv"], &server.url_rtmp("live/cam")).await?;
-    for (player, file) in running {
-        player.wait(SOON).await?;
-        compare(Fixture::H264Aac, &source, &file, BOTH).await?;
+    for player in running {
+        player.compare(fixture, &source).await?;
     }
     Ok(())
 }

@@ -36,18 +36,45 @@ fn knows_alice(request: &Request) -> Answer {
 
 fn md5_hex(text: &str) -> String {
     use md5::{Digest, Md5};
-    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Md5::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 async fn guarded(config: &str) -> Result<(HookServer, TestServer)> {
     let hooks = HookServer::start(knows_alice).await?;
-    let server = serve(&format!("{}[general]\nflowThreshold=0\n{config}", hooks.ini(WITH_REALM))).await?;
+    let server = serve(&format!(
+        "{}[general]\nflowThreshold=0\n{config}",
+        hooks.ini(WITH_REALM)
+    ))
+    .await?;
     Ok((hooks, server))
 }
 
 async fn plays(url: &str) -> Result<bool> {
-    let args = ["-v", "error", "-rtsp_transport", "tcp", "-i", url, "-t", "0.5", "-c", "copy", "-f", "null", "-"];
-    Ok(Tool::ffmpeg().args(args).spawn()?.wait(SOON).await?.status.success())
+    let args = [
+        "-v",
+        "error",
+        "-rtsp_transport",
+        "tcp",
+        "-i",
+        url,
+        "-t",
+        "0.5",
+        "-c",
+        "copy",
+        "-f",
+        "null",
+        "-",
+    ];
+    Ok(Tool::ffmpeg()
+        .args(args)
+        .spawn()?
+        .wait(SOON)
+        .await?
+        .status
+        .success())
 }
 
 #[tokio::test]
@@ -61,10 +88,17 @@ async fn digest_lets_in_who_knows_the_password() -> Result<()> {
         assert!(!plays(&url(user)).await?, "{user}");
     }
     assert!(!plays(&server.url_rtsp("live/cam")).await?, "without a password");
-    assert!(hooks.received("on_play").is_empty(), "authentication stands in its place");
+    assert!(
+        hooks.received("on_play").is_empty(),
+        "authentication stands in its place"
+    );
     let call = hooks.received("on_rtsp_auth").remove(0);
     assert_eq!(
-        (&call.body["user_name"], &call.body["realm"], &call.body["must_no_encrypt"]),
+        (
+            &call.body["user_name"],
+            &call.body["realm"],
+            &call.body["must_no_encrypt"]
+        ),
         (&json!("alice"), &json!("the cameras"), &json!(false))
     );
     Ok(())
@@ -90,9 +124,21 @@ async fn a_challenge_names_both_algorithms_and_a_wrong_answer_ends_the_connectio
     let challenged = hand.ask("DESCRIBE", &url, &[]).await?;
     assert_eq!(challenged.status, 401);
     let challenges = challenged.headers("WWW-Authenticate");
-    assert!(challenges.iter().all(|challenge| challenge.starts_with("Digest realm=\"the cameras\"")), "{challenges:?}");
-    assert!(challenges.iter().any(|challenge| challenge.contains("SHA-256")), "{challenges:?}");
-    let nonce = challenges[0].split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a nonce");
+    assert!(
+        challenges
+            .iter()
+            .all(|challenge| challenge.starts_with("Digest realm=\"the cameras\"")),
+        "{challenges:?}"
+    );
+    assert!(
+        challenges.iter().any(|challenge| challenge.contains("SHA-256")),
+        "{challenges:?}"
+    );
+    let nonce = challenges[0]
+        .split("nonce=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("a nonce");
     let wrong = format!(
         "Authorization: Digest username=\"alice\", realm=\"the cameras\", nonce=\"{nonce}\", uri=\"{url}\", response=\"{}\"",
         "0".repeat(32)
@@ -107,7 +153,11 @@ async fn a_challenge_names_both_algorithms_and_a_wrong_answer_ends_the_connectio
 async fn a_failed_question_for_the_realm_locks_the_door() -> Result<()> {
     let mut hooks = HookServer::start(knows_alice).await?;
     let more = "retry=0\ntimeoutSec=1\n";
-    let server = serve(&format!("{}{more}", hooks.ini(&["on_rtsp_realm", "on_rtsp_auth"]))).await?;
+    let server = serve(&format!(
+        "{}{more}",
+        hooks.ini(&["on_rtsp_realm", "on_rtsp_auth"])
+    ))
+    .await?;
     let _publisher = publish_live(&server, "live/cam").await?;
     hooks.down().await;
     let url = server.url_rtsp("live/cam");
@@ -198,7 +248,10 @@ async fn a_camera_that_disappears_is_found_again() -> Result<()> {
     offline(&server, "live", "cam").await;
     let _again = publish_rtsp_live(&camera, "live/source", Over::Tcp).await?;
     online(&server, "live", "cam").await;
-    assert_eq!(codecs(Over::Tcp, &server.url_rtsp("live/cam")).await?, ["h264", "aac"]);
+    assert_eq!(
+        codecs(Over::Tcp, &server.url_rtsp("live/cam")).await?,
+        ["h264", "aac"]
+    );
     Ok(())
 }
 
@@ -257,14 +310,21 @@ async fn a_publisher_that_says_goodbye_is_gone_at_once() -> Result<()> {
     let publisher = publish_rtsp_live(&server, "live/cam", Over::Tcp).await?;
     let list = server.api("getMediaList", &[("schema", "rtsp")]).await;
     let media = &list["data"][0];
-    assert_eq!((&media["originTypeStr"], &media["originType"]), (&json!("rtsp_push"), &json!(2)));
+    assert_eq!(
+        (&media["originTypeStr"], &media["originType"]),
+        (&json!("rtsp_push"), &json!(2))
+    );
     assert_eq!(media["originUrl"], json!(server.url_rtsp("live/cam")));
     publisher.terminate(SOON).await?;
     offline(&server, "live", "cam").await;
     let report = hooks
         .wait_for_call("on_flow_report", |call| call.body["player"] == false, SOON)
         .await;
-    assert!(report.body["totalBytes"].as_u64() > Some(1_000), "{}", report.body);
+    assert!(
+        report.body["totalBytes"].as_u64() > Some(1_000),
+        "{}",
+        report.body
+    );
     assert_eq!(report.body["protocol"], "rtsp");
     Ok(())
 }

@@ -59,18 +59,6 @@ pub async fn publish_rtsp_live(server: &TestServer, stream: &str, over: Over) ->
     Ok(running)
 }
 
-/// An ffmpeg that writes what it plays into a file, until the stream ends or it is dropped.
-pub fn record_rtsp(ffmpeg: Tool, over: Over, url: &str, more: &[&str], file: &Path) -> Result<Running> {
-    let args = ["-nostdin", "-v", "error", "-rtsp_transport", over.name(), "-i", url];
-    ffmpeg
-        .args(args)
-        .args(["-map", "0", "-c", "copy"])
-        .args(more)
-        .arg("-y")
-        .arg(file)
-        .spawn()
-}
-
 /// The codecs that ffprobe sees, in the order of the description.
 pub async fn codecs(over: Over, url: &str) -> Result<Vec<String>> {
     let args = [
@@ -84,7 +72,11 @@ pub async fn codecs(over: Over, url: &str) -> Result<Vec<String>> {
         "csv=p=0",
     ];
     let output = Tool::ffprobe().args(args).arg(url).run(SOON).await?;
-    Ok(output.stdout_text().split_whitespace().map(str::to_owned).collect())
+    Ok(output
+        .stdout_text()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect())
 }
 
 /// A file in the server's folder.

@@ -64,7 +64,11 @@ async fn gstreamer_plays(protocols: &str) -> Result<()> {
         .args(["-f", "framemd5", "-"])
         .run(SOON)
         .await?;
-    let frames = decoded.stdout_text().lines().filter(|line| !line.starts_with('#')).count();
+    let frames = decoded
+        .stdout_text()
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .count();
     assert!(frames >= 50, "{frames} pictures");
     Ok(())
 }
@@ -94,9 +98,15 @@ async fn rtsps_publishes_and_plays() -> Result<()> {
     ))
     .await?;
     let _publisher = publish_rtsp_live(&server, "live/cam", Over::Tls).await?;
-    assert_eq!(codecs(Over::Tls, &server.url_rtsps("live/cam")).await?, ["h264", "aac"]);
+    assert_eq!(
+        codecs(Over::Tls, &server.url_rtsps("live/cam")).await?,
+        ["h264", "aac"]
+    );
     let players = server
-        .api("getAllSession", &[("local_port", &server.port("rtsps").to_string())])
+        .api(
+            "getAllSession",
+            &[("local_port", &server.port("rtsps").to_string())],
+        )
         .await;
     assert_eq!(players["data"].as_array().map_or(0, Vec::len), 1, "{players}");
     // And pulled over TLS by another one, which does not know the authority.
@@ -107,7 +117,9 @@ async fn rtsps_publishes_and_plays() -> Result<()> {
     let message = answer["msg"].as_str().unwrap_or_default();
     assert!(message.contains("proxy.ca_file"), "{message}");
     let trusting = serve(&format!("[proxy]\nca_file={}\n", authority.file().display())).await?;
-    let answer = trusting.api("addStreamProxy", &proxy("live", "cam", &source)).await;
+    let answer = trusting
+        .api("addStreamProxy", &proxy("live", "cam", &source))
+        .await;
     assert_eq!(answer["code"], 0, "{answer}");
     online(&trusting, "live", "cam").await;
     Ok(())
@@ -120,11 +132,33 @@ async fn a_player_may_choose_one_track() -> Result<()> {
     let url = server.url_rtsp("live/cam");
     for (over, kind, other) in [("tcp", "audio", "-vn"), ("udp", "video", "-an")] {
         let args = [
-            "-v", "error", "-rtsp_transport", over, "-allowed_media_types", kind, "-i", &url, other, "-t", "1", "-c", "copy",
-            "-f", "framemd5", "-",
+            "-v",
+            "error",
+            "-rtsp_transport",
+            over,
+            "-allowed_media_types",
+            kind,
+            "-i",
+            &url,
+            other,
+            "-t",
+            "1",
+            "-c",
+            "copy",
+            "-f",
+            "framemd5",
+            "-",
         ];
         let played = Tool::ffmpeg().args(args).run(SOON).await?;
-        assert!(played.stdout_text().lines().filter(|line| !line.starts_with('#')).count() > 10, "{played:?}");
+        assert!(
+            played
+                .stdout_text()
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .count()
+                > 10,
+            "{played:?}"
+        );
     }
     Ok(())
 }
@@ -140,7 +174,13 @@ async fn a_group_is_served_once() -> Result<()> {
     for _ in 0..2 {
         let mut hand = Hand::connect(&server).await?;
         hand.ask("DESCRIBE", &url, &[]).await?;
-        let reply = hand.ask("SETUP", &format!("{url}/trackID=0"), &["Transport: RTP/AVP;multicast"]).await?;
+        let reply = hand
+            .ask(
+                "SETUP",
+                &format!("{url}/trackID=0"),
+                &["Transport: RTP/AVP;multicast"],
+            )
+            .await?;
         let transport = reply.header("Transport").expect("a transport").to_owned();
         let field = |name: &str| {
             let rest = transport.split(&format!("{name}=")).nth(1).unwrap_or_default();

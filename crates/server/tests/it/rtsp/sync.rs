@@ -145,14 +145,20 @@ async fn stays_together(config: &str) -> Result<()> {
     assert_eq!(hand.reply().await?.status, 200);
     for track in 0..tracks.len() {
         let transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record";
-        let reply = hand.ask("SETUP", &format!("{url}/trackID={track}"), &[transport]).await?;
+        let reply = hand
+            .ask("SETUP", &format!("{url}/trackID={track}"), &[transport])
+            .await?;
         assert_eq!(reply.status, 200);
     }
     assert_eq!(hand.ask("RECORD", &url, &[]).await?.status, 200);
 
-    let mut senders: Vec<Sender> = (0u8..).zip(&tracks).map(|(index, track)| Sender::new(index, track)).collect();
+    let mut senders: Vec<Sender> = (0u8..)
+        .zip(&tracks)
+        .map(|(index, track)| Sender::new(index, track))
+        .collect();
     let length = frames.iter().map(|frame| frame.dts).max().expect("frames") + MediaTime::from_millis(40);
     let mut viewer = None;
+    let mut portion = BytesMut::new();
     let mut newest = MediaTime::ZERO;
     // How far each kind is from where it belongs, over all frames of the player: smallest and largest.
     let mut spread: [Option<(i64, i64)>; 2] = [None, None];
@@ -162,28 +168,34 @@ async fn stays_together(config: &str) -> Result<()> {
     for turn in 0..LOOPS {
         let shift = MediaTime::from_micros(length.as_micros() * turn as i64);
         for frame in &frames {
-            let at = tracks.iter().position(|track| track.id == frame.track).expect("a track");
+            let at = tracks
+                .iter()
+                .position(|track| track.id == frame.track)
+                .expect("a track");
             let moved = Frame {
                 dts: frame.dts + shift,
                 pts: frame.pts + shift,
                 ..frame.clone()
             };
             let kind = tracks[at].kind();
-            expected.entry((kind, content(kind, &moved.data))).or_default().push(moved.pts);
+            expected
+                .entry((kind, content(kind, &moved.data)))
+                .or_default()
+                .push(moved.pts);
             if moved.dts == MediaTime::ZERO || moved.dts >= sent + MediaTime::from_millis(5_000) {
                 for sender in &mut senders {
                     sender.report(moved.dts);
+                    portion.extend_from_slice(&sender.out.split());
                 }
                 sent = moved.dts;
             }
             senders[at].frame(&moved);
+            portion.extend_from_slice(&senders[at].out.split());
             if moved.dts < wait_until {
                 continue;
             }
             wait_until = moved.dts + PORTION;
-            for sender in &mut senders {
-                hand.write(&sender.out.split()).await?;
-            }
+            hand.write(&portion.split()).await?;
             if viewer.is_none() {
                 online(&server, "live", "cam").await;
                 viewer = Some(FlvViewer::ask(server.address("http"), "live/cam").await?.await?);
@@ -193,7 +205,9 @@ async fn stays_together(config: &str) -> Result<()> {
                 let frame = viewer.frame().await?;
                 let Some(kind) = viewer.kind(&frame) else { continue };
                 newest = newest.max(frame.dts);
-                let Some(times) = expected.get(&(kind, content(kind, &frame.data))) else { continue };
+                let Some(times) = expected.get(&(kind, content(kind, &frame.data))) else {
+                    continue;
+                };
                 // The same bytes come in each loop; the nearest is meant.
                 let off = times
                     .iter()
@@ -205,7 +219,9 @@ async fn stays_together(config: &str) -> Result<()> {
             }
         }
     }
-    let [Some(video), Some(audio)] = spread else { panic!("frames of both kinds: {spread:?}") };
+    let [Some(video), Some(audio)] = spread else {
+        panic!("frames of both kinds: {spread:?}")
+    };
     assert!(newest > MediaTime::from_millis(55_000), "{newest:?}");
     let all = (video.0.min(audio.0), video.1.max(audio.1));
     assert!(

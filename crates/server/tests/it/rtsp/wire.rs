@@ -63,7 +63,10 @@ impl Hand {
             text.push_str("\r\n");
         }
         if !body.is_empty() {
-            text.push_str(&format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n", body.len()));
+            text.push_str(&format!(
+                "Content-Type: application/sdp\r\nContent-Length: {}\r\n",
+                body.len()
+            ));
         }
         text.push_str("\r\n");
         text.push_str(body);
@@ -114,7 +117,9 @@ impl Hand {
 
     async fn more(&mut self) -> Result<()> {
         let mut block = [0; 4096];
-        let count = timeout(SOON, self.socket.read(&mut block)).await.context("an answer in time")??;
+        let count = timeout(SOON, self.socket.read(&mut block))
+            .await
+            .context("an answer in time")??;
         anyhow::ensure!(count > 0, "the connection was closed");
         self.read.extend_from_slice(&block[..count]);
         Ok(())
@@ -165,15 +170,24 @@ async fn the_answers_are_those_of_the_contract() -> Result<()> {
     let options = hand.ask("OPTIONS", &url, &[]).await?;
     assert_eq!(
         options.header("Public"),
-        Some("OPTIONS, DESCRIBE, SETUP, TEARDOWN, PLAY, PAUSE, ANNOUNCE, RECORD, SET_PARAMETER, GET_PARAMETER")
+        Some(
+            "OPTIONS, DESCRIBE, SETUP, TEARDOWN, PLAY, PAUSE, ANNOUNCE, RECORD, SET_PARAMETER, GET_PARAMETER"
+        )
     );
     assert_eq!(options.header("CSeq"), Some("1"));
     for method in ["PLAY", "PAUSE", "SETUP", "TEARDOWN", "RECORD"] {
         let reply = hand.ask(method, &url, &["Session: nobody"]).await?;
-        assert_eq!((reply.status, reply.reason.as_str()), (454, "Session Not Found"), "{method}");
+        assert_eq!(
+            (reply.status, reply.reason.as_str()),
+            (454, "Session Not Found"),
+            "{method}"
+        );
     }
     let missing = hand.ask("DESCRIBE", &url, &[]).await?;
-    assert_eq!((missing.status, missing.reason.as_str()), (404, "Stream Not Found"));
+    assert_eq!(
+        (missing.status, missing.reason.as_str()),
+        (404, "Stream Not Found")
+    );
     assert_eq!(missing.header("Connection"), Some("Close"));
     assert!(hand.closed().await?);
 
@@ -182,11 +196,16 @@ async fn the_answers_are_those_of_the_contract() -> Result<()> {
     assert!(hand.closed().await?);
 
     let mut hand = Hand::connect(&server).await?;
-    hand.send("ANNOUNCE", &server.url_rtsp("single"), &[], H264_SDP).await?;
+    hand.send("ANNOUNCE", &server.url_rtsp("single"), &[], H264_SDP)
+        .await?;
     assert_eq!(hand.reply().await?.status, 403, "a path of one segment");
 
     let mut hand = Hand::connect(&server).await?;
-    assert_eq!(hand.ask("ANNOUNCE", &url, &[]).await?.status, 403, "an empty description");
+    assert_eq!(
+        hand.ask("ANNOUNCE", &url, &[]).await?.status,
+        403,
+        "an empty description"
+    );
     Ok(())
 }
 
@@ -210,14 +229,18 @@ async fn pipelined_requests_are_answered_in_order() -> Result<()> {
     let mut hand = Hand::connect(&server).await?;
     hand.send("OPTIONS", &url, &[], "").await?;
     hand.send("DESCRIBE", &url, &[], "").await?;
-    hand.send("SETUP", &format!("{url}/trackID=0"), &[TCP], "").await?;
+    hand.send("SETUP", &format!("{url}/trackID=0"), &[TCP], "")
+        .await?;
     hand.send("PLAY", &url, &[], "").await?;
     hand.send("GET_PARAMETER", &url, &[], "").await?;
     hooks.wait_for_call("on_stream_not_found", |_| true, SOON).await;
     let _publisher = publish_live(&server, "live/cam").await?;
     for cseq in 1..=5 {
         let reply = hand.reply().await?;
-        assert_eq!((reply.status, reply.header("CSeq")), (200, Some(cseq.to_string().as_str())));
+        assert_eq!(
+            (reply.status, reply.header("CSeq")),
+            (200, Some(cseq.to_string().as_str()))
+        );
     }
     assert_eq!(hand.packet().await?.0 / 2, 0, "only the track that was set up");
     Ok(())
@@ -239,14 +262,22 @@ async fn a_connection_may_play_one_stream_after_another() -> Result<()> {
         let session = format!("Session: {}", session.split(';').next().unwrap_or_default());
         for track in 0..2 {
             let channels = format!("interleaved={}-{}", track * 2, track * 2 + 1);
-            let reply = hand.ask("SETUP", &format!("{url}/trackID={track}"), &[TCP, &session]).await?;
+            let reply = hand
+                .ask("SETUP", &format!("{url}/trackID={track}"), &[TCP, &session])
+                .await?;
             let transport = reply.header("Transport").context("a transport")?;
-            assert!(transport.contains(&channels) && transport.contains("ssrc="), "{transport}");
+            assert!(
+                transport.contains(&channels) && transport.contains("ssrc="),
+                "{transport}"
+            );
         }
         let play = hand.ask("PLAY", &url, &[&session]).await?;
         assert_eq!(play.header("Range"), Some("npt=0.00-"));
         let info = play.header("RTP-Info").context("RTP-Info")?;
-        assert!(info.contains(&format!("url={url}/trackID=0;seq=")) && info.contains("trackID=1;"), "{info}");
+        assert!(
+            info.contains(&format!("url={url}/trackID=0;seq=")) && info.contains("trackID=1;"),
+            "{info}"
+        );
         assert_eq!(play_info_sequence(info), first_sequence(&mut hand).await?);
         assert_eq!(hand.ask("TEARDOWN", &url, &[&session]).await?.status, 200);
     }
@@ -258,7 +289,11 @@ async fn a_connection_may_play_one_stream_after_another() -> Result<()> {
 
 fn play_info_sequence(info: &str) -> u16 {
     let rest = info.split("trackID=0;seq=").nth(1).unwrap_or_default();
-    rest.split(';').next().unwrap_or_default().parse().expect("a number")
+    rest.split(';')
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .expect("a number")
 }
 
 async fn first_sequence(hand: &mut Hand) -> Result<u16> {
@@ -277,7 +312,11 @@ async fn a_player_that_pauses_gets_nothing_until_it_goes_on() -> Result<()> {
     let mut hand = Hand::connect(&server).await?;
     hand.ask("DESCRIBE", &url, &[]).await?;
     hand.ask("SETUP", &format!("{url}/trackID=0"), &[TCP]).await?;
-    assert_eq!(hand.ask("DESCRIBE", &url, &[]).await?.status, 200, "not playing yet");
+    assert_eq!(
+        hand.ask("DESCRIBE", &url, &[]).await?.status,
+        200,
+        "not playing yet"
+    );
     hand.ask("SETUP", &format!("{url}/trackID=0"), &[TCP]).await?;
     hand.ask("PLAY", &url, &[]).await?;
     hand.packet().await?;
@@ -300,12 +339,21 @@ async fn the_configured_transport_is_the_only_one() -> Result<()> {
     hand.ask("DESCRIBE", &url, &[]).await?;
     let track = format!("{url}/trackID=0");
     for transport in ["RTP/AVP;unicast;client_port=40000-40001", "RTP/AVP;multicast"] {
-        let reply = hand.ask("SETUP", &track, &[&format!("Transport: {transport}")]).await?;
-        assert_eq!((reply.status, reply.reason.as_str()), (461, "Unsupported transport"));
+        let reply = hand
+            .ask("SETUP", &track, &[&format!("Transport: {transport}")])
+            .await?;
+        assert_eq!(
+            (reply.status, reply.reason.as_str()),
+            (461, "Unsupported transport")
+        );
     }
     let choice = "Transport: RTP/AVP;unicast;client_port=40000-40001,RTP/AVP/TCP;unicast;interleaved=4-5";
     let reply = hand.ask("SETUP", &track, &[choice]).await?;
-    assert!(reply.header("Transport").is_some_and(|transport| transport.contains("interleaved=0-1")));
+    assert!(
+        reply
+            .header("Transport")
+            .is_some_and(|transport| transport.contains("interleaved=0-1"))
+    );
     Ok(())
 }
 
@@ -319,7 +367,13 @@ async fn silence_ends_publishers_and_handshakes() -> Result<()> {
     let mut hand = Hand::connect(&server).await?;
     hand.send("ANNOUNCE", &url, &[], H264_SDP).await?;
     assert_eq!(hand.reply().await?.status, 200);
-    let setup = hand.ask("SETUP", &format!("{url}/streamid=0"), &[&format!("{TCP};mode=record")]).await?;
+    let setup = hand
+        .ask(
+            "SETUP",
+            &format!("{url}/streamid=0"),
+            &[&format!("{TCP};mode=record")],
+        )
+        .await?;
     assert_eq!(setup.status, 200);
     assert_eq!(hand.ask("RECORD", &url, &[]).await?.status, 200);
     assert!(hand.closed().await?, "nothing sent");
@@ -333,13 +387,22 @@ async fn rubbish_harms_nobody() -> Result<()> {
     let long = format!("OPTIONS * RTSP/1.0\r\nX: {}\r\n\r\n", "x".repeat(200_000));
     let many = format!("OPTIONS * RTSP/1.0\r\n{}\r\n", "A: b\r\n".repeat(5_000));
     let body = "ANNOUNCE rtsp://h/a/b RTSP/1.0\r\nContent-Length: 4000000000\r\n\r\n".to_owned();
-    for text in [long, many, body, "\0\0\0\0\r\n\r\n".repeat(1000), "GET / HTTP/1.1\r\n\r\n".to_owned()] {
+    for text in [
+        long,
+        many,
+        body,
+        "\0\0\0\0\r\n\r\n".repeat(1000),
+        "GET / HTTP/1.1\r\n\r\n".to_owned(),
+    ] {
         let mut hand = Hand::connect(&server).await?;
         // The server may close before all is written.
         let _ = hand.socket.write_all(text.as_bytes()).await;
         assert!(hand.closed().await?, "{:.40}", text);
     }
-    assert_eq!(codecs(Over::Tcp, &server.url_rtsp("live/cam")).await?, ["h264", "aac"]);
+    assert_eq!(
+        codecs(Over::Tcp, &server.url_rtsp("live/cam")).await?,
+        ["h264", "aac"]
+    );
     Ok(())
 }
 
@@ -351,7 +414,10 @@ async fn refusals_carry_the_text_of_the_service() -> Result<()> {
     let url = server.url_rtsp("live/cam?token=1");
     let mut hand = Hand::connect(&server).await?;
     let play = hand.ask("DESCRIBE", &url, &[]).await?;
-    assert_eq!((play.status, play.header("Content-Type")), (401, Some("text/plain")));
+    assert_eq!(
+        (play.status, play.header("Content-Type")),
+        (401, Some("text/plain"))
+    );
     assert!(play.body.contains("not you"), "{}", play.body);
     assert!(hand.closed().await?);
     let mut hand = Hand::connect(&server).await?;
@@ -361,8 +427,18 @@ async fn refusals_carry_the_text_of_the_service() -> Result<()> {
     assert!(publish.body.contains("not you"), "{}", publish.body);
     let call = hooks.received("on_publish").remove(0);
     assert_eq!(
-        (&call.body["schema"], &call.body["protocol"], &call.body["params"], &call.body["originTypeStr"]),
-        (&"rtsp".into(), &"rtsp".into(), &"token=1".into(), &"rtsp_push".into())
+        (
+            &call.body["schema"],
+            &call.body["protocol"],
+            &call.body["params"],
+            &call.body["originTypeStr"]
+        ),
+        (
+            &"rtsp".into(),
+            &"rtsp".into(),
+            &"token=1".into(),
+            &"rtsp_push".into()
+        )
     );
     Ok(())
 }
