@@ -17,9 +17,6 @@ const BLOCK: usize = 128 * 1024;
 /// Room for the next datagram: an Ethernet jumbo frame. Longer ones are cut, and so dropped by whoever reads them.
 const ROOM: usize = 9 * 1024;
 
-/// Datagrams taken from one socket before the next one gets its turn.
-const TURN: usize = 64;
-
 /// Two sockets on neighbouring ports.
 #[derive(Debug)]
 pub struct Pair {
@@ -191,9 +188,8 @@ impl Endpoint {
 pub struct Endpoints {
     tracks: Vec<Option<Endpoint>>,
     buffer: BytesMut,
-    /// Where the next look begins, so that a busy socket does not silence the others.
+    /// Whose turn it is.
     next: usize,
-    taken: usize,
 }
 
 /// A datagram of a track.
@@ -242,22 +238,21 @@ impl Endpoints {
     }
 
     fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Datagram>> {
-        let sockets = self.tracks.len() * 2;
-        for turn in 0..sockets {
-            let at = (self.next + turn) % sockets;
-            let (track, control) = (at / 2, at % 2 == 1);
+        let count = self.tracks.len();
+        // Reports first: they say how the tracks lie to each other, and must not wait behind media that was sent after them. Then
+        // one packet of each track in turn: when several wait, nothing tells which came first.
+        let reports = (0..count).map(|track| (track, true));
+        let media = (0..count).map(|turn| ((self.next + turn) % count, false));
+        for (track, control) in reports.chain(media) {
             let Some(endpoint) = &mut self.tracks[track] else {
                 continue;
             };
             loop {
                 match endpoint.poll_recv(context, &mut self.buffer, control) {
                     Poll::Ready(Ok(data)) => {
-                        self.taken += 1;
-                        self.next = if self.taken % TURN == 0 {
-                            (at + 1) % sockets
-                        } else {
-                            at
-                        };
+                        if !control {
+                            self.next = (track + 1) % count;
+                        }
                         return Poll::Ready(Ok(Datagram { track, control, data }));
                     }
                     // "Nobody listens there", about something we sent.

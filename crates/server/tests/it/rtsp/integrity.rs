@@ -10,6 +10,9 @@ const PACE: &str = "4";
 /// RTP counts 90,000 or more ticks per second, the files at the ends milliseconds: each may round by one.
 const ROUNDING: Duration = Duration::from_micros(2_500);
 
+/// The bytes and their order are compared, the times are not.
+const ANY_TIME: Duration = Duration::from_secs(3600);
+
 const DIRECT: &str = "[rtsp]\ndirectProxy=1\n";
 const REPACKED: &str = "[rtsp]\ndirectProxy=0\n";
 
@@ -30,6 +33,7 @@ fn filter(fixture: Fixture, kind: Kind, file: bool) -> &'static str {
 struct Played {
     running: Running,
     files: Vec<(Kind, PathBuf)>,
+    annex_b: bool,
 }
 
 impl Played {
@@ -47,7 +51,8 @@ impl Played {
         let mut files = Vec::new();
         for kind in kinds {
             let file = file(server, &format!("{name}-{kind:?}.txt"));
-            ffmpeg = ffmpeg.args(framehash::filtered_arguments(
+            // ffmpeg does not see the key frames of VP9 over RTP, and would wait for one.
+            ffmpeg = ffmpeg.arg("-copyinkf").args(framehash::filtered_arguments(
                 *kind,
                 filter(fixture, *kind, !annex_b),
                 &file,
@@ -57,6 +62,7 @@ impl Played {
         Ok(Self {
             running: ffmpeg.spawn()?,
             files,
+            annex_b,
         })
     }
 
@@ -68,8 +74,15 @@ impl Played {
         for (kind, file) in self.files {
             let before = framehash::of_filtered_file(published, kind, filter(fixture, kind, true)).await?;
             let after = framehash::parse(&std::fs::read_to_string(&file)?)?;
-            let start = assert_shown(&before, &after, before.len() - 10, ROUNDING);
-            assert!(start <= 1, "{}: starts at frame {start}", file.display());
+            let start = assert_shown(&before, &after, before.len() - 30, ANY_TIME);
+            // An RTSP player guesses the times of the first frames, before it has heard of both tracks: so does ffmpeg with what
+            // another ffmpeg sends it.
+            let guessed = if self.annex_b { 8 } else { 0 };
+            assert_shown(&before, &after[guessed..], before.len() - 40, ROUNDING);
+            // Sound alone has no key frame that a player could start at: it gets what is there when it has set up its tracks.
+            // Over UDP nothing tells which of several packets came first, and this publisher sends faster than it should.
+            let late = if kind == Kind::Audio { 20 } else { 2 };
+            assert!(start <= late, "{}: starts at frame {start}", file.display());
         }
         Ok(())
     }

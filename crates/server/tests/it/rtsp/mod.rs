@@ -44,7 +44,7 @@ impl Over {
 pub async fn publish_rtsp(fixture: Fixture, over: Over, url: &str) -> Result<Running> {
     let file = fixture.path().await?;
     let args = ["-hide_banner", "-nostdin", "-re", "-stream_loop", "-1", "-i"];
-    Tool::ffmpeg_new()?
+    Tool::ffmpeg()
         .args(args)
         .arg(&file)
         .args(["-c", "copy", "-f", "rtsp", "-rtsp_transport", over.name(), url])
