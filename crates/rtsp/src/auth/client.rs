@@ -8,14 +8,15 @@ use std::fmt;
 
 /// User and password of a client, and the challenge that it answers at present.
 ///
-/// For each response call [`Self::challenge`] if it is a 401 and [`Self::accepted`] if not.
+/// For each response call [`Self::challenge`] if it is a 401 and [`Self::accepted`] if not. One request at a time: the 401 of
+/// a request that was sent before the last challenge is not to be passed on; repeat that request.
 pub struct Authenticator {
     user: String,
     secret: Secret,
     seed: u64,
     active: Option<Active>,
-    /// Answers to challenges since the server last accepted one.
-    refused: u32,
+    /// Challenges since the server last accepted an answer.
+    open: u32,
 }
 
 enum Secret {
@@ -59,15 +60,15 @@ impl Authenticator {
             secret,
             seed,
             active: None,
-            refused: 0,
+            open: 0,
         }
     }
 
     /// Takes a 401 with the values of all its `WWW-Authenticate`. The best challenge is chosen: Digest with SHA-256 before
     /// Digest with MD5 before Basic; what is not known is passed over.
     ///
-    /// `Ok`: repeat the request with what [`Self::authorize`] gives. Errors: nothing can be answered; or the answer to an
-    /// earlier challenge was refused and not because its nonce was stale.
+    /// `Ok`: repeat the request with what [`Self::authorize`] gives. Errors: nothing can be answered; or the answer to the
+    /// last challenge was refused and not because its nonce was stale.
     pub fn challenge<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
         let items: Vec<_> = values.into_iter().flat_map(syntax::parse).collect();
         let best = items
@@ -83,22 +84,22 @@ impl Authenticator {
             return Err(Error::NoChallenge(offered.join(", ").chars().take(80).collect()));
         };
         let stale = stale.is_some_and(|stale| stale.eq_ignore_ascii_case("true"));
-        if self.refused > 0 && (!stale || self.refused >= MAX_STALE) {
+        if self.open > 0 && (!stale || self.open >= MAX_OPEN) {
             return Err(Error::Refused);
         }
         self.active = Some(active);
+        self.open += 1;
         Ok(())
     }
 
     /// Takes note that a response was no 401: a later one is a new challenge, not a refusal.
     pub fn accepted(&mut self) {
-        self.refused = 0;
+        self.open = 0;
     }
 
     /// The value of `Authorization` for a request. `None`: the server has not asked.
     pub fn authorize(&mut self, method: &str, uri: &str) -> Option<String> {
         let active = self.active.as_mut()?;
-        self.refused = self.refused.saturating_add(1);
         let (realm, nonce, opaque, algorithm, name, count) = match active {
             Active::Basic => {
                 let Secret::Plain(password) = &self.secret else {
@@ -226,8 +227,8 @@ fn next_random(seed: &mut u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// Stale nonces in a row before the server is taken to refuse.
-const MAX_STALE: u32 = 3;
+/// Challenges in a row, all but the first with a stale nonce, before the server is taken to refuse.
+const MAX_OPEN: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -292,10 +293,11 @@ mod tests {
         client.authorize("PLAY", "*");
         client.challenge([stale]).unwrap();
         assert!(client.authorize("PLAY", "*").unwrap().contains("nonce=\"2\""));
-        // Accepted; then asked again, as cameras with a nonce for each request do.
+        // Accepted; then the nonce is too old and the camera does not say so.
         client.accepted();
+        client.authorize("GET_PARAMETER", "*");
         client.challenge([offer]).unwrap();
-        client.authorize("PLAY", "*");
+        client.authorize("GET_PARAMETER", "*");
         assert_eq!(client.challenge([offer]), Err(Error::Refused));
         // A server that finds every nonce stale.
         for _ in 0..2 {
