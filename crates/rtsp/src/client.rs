@@ -3,6 +3,7 @@
 mod answer;
 mod description;
 mod exchange;
+mod serving;
 mod session;
 
 pub use session::ClientSession;

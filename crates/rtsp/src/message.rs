@@ -1,5 +1,6 @@
 //! Requests, responses and interleaved data (RFC 2326, sections 4, 6, 7 and 10.12).
 
+pub(crate) mod channels;
 mod parser;
 
 pub use parser::{Error, Limits, Parser};

@@ -13,7 +13,8 @@ use subtle::ConstantTimeEq;
 /// `stale = true` to make a client repeat its request without asking its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
-    /// Shown to users; goes into the hash.
+    /// Shown to users; goes into the hash. Better without `"` and `\`: ffmpeg sends them back unescaped (observed), which cannot
+    /// be read.
     pub realm: String,
     /// Fresh for each connection. Not used by Basic.
     pub nonce: String,
@@ -27,9 +28,9 @@ pub struct Challenge {
 impl Challenge {
     /// Values for one `WWW-Authenticate` each, in order.
     ///
-    /// MD5 comes last and without `qop`: ffmpeg, GStreamer's rtspsrc and live555 (VLC) take the last Digest they read, and
-    /// ffmpeg 5.1 knows MD5 only (read in their sources). Those that take the first and do not look at `algorithm`
-    /// answer with MD5, which is as good, since realm and nonce are the same.
+    /// MD5 comes last and without `qop`: ffmpeg, GStreamer's rtspsrc and live555 (VLC) take the last Digest they read (in their
+    /// sources), and ffmpeg 5.1 knows MD5 only: with SHA-256 last it gives up (observed). Those that take the first and do
+    /// not look at `algorithm` answer with MD5, which is as good, since realm and nonce are the same.
     pub fn headers(&self, stale: bool) -> Vec<String> {
         let realm = syntax::quote(&self.realm);
         if self.scheme == Scheme::Basic {

@@ -7,6 +7,7 @@ use super::{
     Carrier, Config, Error, Event, Failure, KeepAliveBy, Multicast, Output, Path, Role, Sockets, TrackChoice,
     Tracks,
 };
+use crate::message::channels::Channels;
 use crate::message::{Message, Parser, Request, Response, data_head};
 use crate::transport::{Lower, Mode, Transport};
 use crate::url::join;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 pub struct ClientSession {
     config: Config,
     parser: Parser,
-    exchange: Exchange,
+    pub(super) exchange: Exchange,
     step: Step,
     /// The newest time that was heard of.
     now: Instant,
@@ -317,37 +318,6 @@ impl ClientSession {
         }
     }
 
-    /// A request of the server.
-    fn request(&mut self, request: &Request) {
-        let (status, reason) = match request.method.as_str() {
-            "OPTIONS" | "ANNOUNCE" | "GET_PARAMETER" | "SET_PARAMETER" | "TEARDOWN" | "REDIRECT" => {
-                (200, "OK")
-            }
-            _ => (501, "Not Implemented"),
-        };
-        let mut response = Response::new(status, reason);
-        if request.method == "OPTIONS" {
-            response.headers.push("Public", SERVED);
-        }
-        self.exchange.respond(request, response);
-        match request.method.as_str() {
-            "TEARDOWN" => self.finish(Event::Ended),
-            "REDIRECT" => {
-                if let Some(location) = request.headers.get("Location") {
-                    let location = location.trim().to_owned();
-                    self.teardown();
-                    self.finish(Event::Redirected(location));
-                }
-            }
-            // Servers of films say so that the film is over (draft-sheedy-mmusic-rtsp-ext); ffmpeg stops at the same notices.
-            "ANNOUNCE" if notice(request).is_some_and(|code| END_OF_STREAM.contains(&code)) => {
-                self.teardown();
-                self.finish(Event::Ended);
-            }
-            _ => {}
-        }
-    }
-
     fn describe_or_announce(&mut self) {
         let url = self.url.as_str();
         match &self.config.role {
@@ -560,7 +530,7 @@ impl ClientSession {
     }
 
     /// Sends TEARDOWN if there is a session. Its answer is not waited for.
-    fn teardown(&mut self) {
+    pub(super) fn teardown(&mut self) {
         if self.step != Step::Closed && self.exchange.has_session() {
             let request = Request::new("TEARDOWN", self.aggregate.as_str());
             self.exchange.send(request, Purpose::Teardown);
@@ -571,7 +541,7 @@ impl ClientSession {
         self.finish(Event::Failed(failure));
     }
 
-    fn finish(&mut self, event: Event) {
+    pub(super) fn finish(&mut self, event: Event) {
         self.event(event);
         self.end();
     }
@@ -587,44 +557,13 @@ impl ClientSession {
     }
 }
 
-/// A set of channels.
-#[derive(Clone, Copy, Debug, Default)]
-struct Channels([u64; 4]);
-
-impl Channels {
-    fn contains(&self, channel: u8) -> bool {
-        self.0[usize::from(channel >> 6)] & (1 << (channel & 63)) != 0
-    }
-
-    fn insert(&mut self, channel: u8) {
-        self.0[usize::from(channel >> 6)] |= 1 << (channel & 63);
-    }
-}
-
 /// Channels that are asked for the track at this place; less than [`MAX_SECTIONS`].
 fn channels_at(at: usize) -> (u8, u8) {
     let rtp = u8::try_from(at * 2).unwrap_or(u8::MAX - 1);
     (rtp, rtp + 1)
 }
 
-/// The code of `Notice` or `x-notice`: `2101 "End-of-Stream Reached"`.
-fn notice(request: &Request) -> Option<u16> {
-    ["Notice", "X-Notice"]
-        .iter()
-        .find_map(|name| request.headers.get(name))?
-        .split_ascii_whitespace()
-        .next()?
-        .parse()
-        .ok()
-}
-
 const SDP: &str = "application/sdp";
-
-/// `Public` for servers that ask.
-const SERVED: &str = "OPTIONS, ANNOUNCE, GET_PARAMETER, SET_PARAMETER, TEARDOWN, REDIRECT";
-
-/// End of stream, begin of stream reached while going backwards, end of a continuous feed.
-const END_OF_STREAM: [u16; 3] = [2101, 2104, 2306];
 
 /// A server may say that its session lasts one second, and a caller that it wants none at all.
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(500);

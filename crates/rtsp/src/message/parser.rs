@@ -1,5 +1,6 @@
 //! From bytes to messages.
 
+use super::channels::Channels;
 use super::{CONTENT_LENGTH, Headers, Message, Request, Response};
 use bytes::{Buf, BytesMut};
 
@@ -110,7 +111,7 @@ pub struct Parser {
     /// A head whose body is not here yet.
     pending: Option<Head>,
     /// Channels on which data came while in step. Tell a `$` that begins a packet from one among stray bytes.
-    channels: [u64; 4],
+    channels: Channels,
     /// Bytes skipped since the last message.
     astray: usize,
     skipped: u64,
@@ -132,7 +133,7 @@ impl Parser {
             scanned: 0,
             started: false,
             pending: None,
-            channels: [0; 4],
+            channels: Channels::default(),
             astray: 0,
             skipped: 0,
         }
@@ -194,7 +195,7 @@ impl Parser {
         let mut data = input.split_to(end).freeze();
         data.advance(DATA_HEAD);
         self.at += end as u64;
-        self.channels[usize::from(channel >> 6)] |= 1 << (channel & 63);
+        self.channels.insert(channel);
         Ok(Some(Message::Data { channel, data }))
     }
 
@@ -203,16 +204,16 @@ impl Parser {
         if self.astray == 0 {
             return match could_be_head(input) {
                 // Before the first packet there is nothing to get out of step with: let the start line fail and say so.
-                Place::Stray if self.channels == [0; 4] => Place::Head,
+                Place::Stray if self.channels.is_empty() => Place::Head,
                 place => place,
             };
         }
         // Among stray bytes only what is very likely right counts: they can be media of any kind.
         match input {
             [b'$'] => Place::Short,
-            [b'$', channel, ..] => match self.channels[usize::from(channel >> 6)] & (1 << (channel & 63)) {
-                0 => Place::Stray,
-                _ => Place::Data,
+            [b'$', channel, ..] => match self.channels.contains(*channel) {
+                true => Place::Data,
+                false => Place::Stray,
             },
             _ => STARTS
                 .iter()
