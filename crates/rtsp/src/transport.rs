@@ -251,6 +251,8 @@ mod tests {
         let got = one("RTP/AVP/UDP;unicast;client_port=6170-6171;mode=record");
         assert_eq!((got.profile.as_str(), got.lower), ("RTP/AVP", Lower::Udp));
         assert_eq!(got.mode, Some(Mode::Record));
+        // QuickTime Broadcaster.
+        assert_eq!(one("RTP/AVP;unicast;mode=receive").mode, Some(Mode::Record));
         // One port, spaces, lower case, an unknown parameter.
         let got = one(" rtp/avp ; UNICAST ; client_port = 5000 ; x-dynamic-rate=1;append");
         assert_eq!(

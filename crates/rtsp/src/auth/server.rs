@@ -248,6 +248,9 @@ mod tests {
         assert!(challenge.verify(&credentials, "GET", &ha1));
 
         assert!(!challenge.verify(&credentials, "PLAY", &password));
+        // The hash does not depend on the realm that is claimed, so that is compared.
+        let claimed = Credentials::parse(&header.replace("testrealm@", "other@")).unwrap();
+        assert!(!challenge.verify(&claimed, "GET", &ha1));
         assert!(!challenge.verify(&credentials, "GET", &plain("circle of life")));
         let other = |change: fn(&mut Challenge)| {
             let mut other = challenge.clone();

@@ -426,6 +426,38 @@ fn an_old_nonce_is_replaced_while_playing() {
 }
 
 #[test]
+fn a_refusal_of_an_older_challenge_is_none() {
+    let mut bench = Bench::new(Config {
+        media_timeout: Duration::from_secs(60),
+        ..config("rtsp://u:p@cam/a")
+    });
+    bench.request();
+    bench
+        .answer(
+            "401 Unauthorized\nWWW-Authenticate: Digest realm=\"r\", nonce=\"1\"",
+            "",
+        )
+        .playing();
+    // Two keep-alives are on their way when the nonce is replaced.
+    let mut numbers = Vec::new();
+    for ms in [5_000, 10_000] {
+        bench.at(ms);
+        bench.session.handle_timeout(bench.now);
+        numbers.push(field(&bench.request(), "CSeq").unwrap().to_owned());
+    }
+    for number in numbers {
+        bench.cseq = number;
+        let request = bench
+            .answer(
+                "401 Unauthorized\nWWW-Authenticate: Digest realm=\"r\", nonce=\"2\"",
+                "",
+            )
+            .request();
+        assert!(field(&request, "Authorization").unwrap().contains("nonce=\"2\""));
+    }
+}
+
+#[test]
 fn the_session_is_kept_alive_by_what_the_server_has() {
     let mut bench = Bench::new(Config {
         media_timeout: Duration::from_secs(600),
