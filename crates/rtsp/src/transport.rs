@@ -48,7 +48,7 @@ pub enum Lower {
 pub enum Mode {
     /// From the server.
     Play,
-    /// To the server. `receive` is read as this: QuickTime Broadcaster, from an older draft.
+    /// To the server. `receive`, an older word for it, is read as this.
     Record,
 }
 
@@ -251,7 +251,6 @@ mod tests {
         let got = one("RTP/AVP/UDP;unicast;client_port=6170-6171;mode=record");
         assert_eq!((got.profile.as_str(), got.lower), ("RTP/AVP", Lower::Udp));
         assert_eq!(got.mode, Some(Mode::Record));
-        // QuickTime Broadcaster.
         assert_eq!(one("RTP/AVP;unicast;mode=receive").mode, Some(Mode::Record));
         // One port, spaces, lower case, an unknown parameter.
         let got = one(" rtp/avp ; UNICAST ; client_port = 5000 ; x-dynamic-rate=1;append");

@@ -15,7 +15,7 @@ pub enum Half {
         /// `x-sessioncookie`, at most [`MAX_COOKIE`] bytes.
         cookie: String,
     },
-    /// From the client to the server. Not to be answered: QuickTime takes a reply for the end.
+    /// From the client to the server. Not to be answered: its body has no end.
     Post {
         /// `x-sessioncookie`, at most [`MAX_COOKIE`] bytes.
         cookie: String,
@@ -47,7 +47,7 @@ pub const GET_REPLY: &str = "HTTP/1.0 200 OK\r\n\
     Connection: close\r\n\
     \r\n";
 
-/// Longest `x-sessioncookie`, bytes. QuickTime's and ffmpeg's have 22 and 24.
+/// Longest `x-sessioncookie`, bytes. Clients send 16 to 24.
 pub const MAX_COOKIE: usize = 128;
 
 /// Decodes base64 that comes in parts of any size (RFC 4648, section 4). Holds at most 3 characters.

@@ -6,7 +6,7 @@ use std::fmt;
 /// Port of RTSP without TLS.
 pub const DEFAULT_PORT: u16 = 554;
 
-/// Port of RTSP over TLS, as ZLM has it (config.md, `rtsp.sslport`). The registered one is 322.
+/// Port of RTSP over TLS: the registered one, which ZLM has too (config.md, `rtsp.sslport`).
 pub const DEFAULT_TLS_PORT: u16 = 322;
 
 /// A URL to play or to publish to.

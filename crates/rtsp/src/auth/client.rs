@@ -218,7 +218,7 @@ impl fmt::Debug for Authenticator {
     }
 }
 
-/// SplitMix64. A cnonce need only differ each time (RFC 7616, section 5.4).
+/// SplitMix64. A cnonce need only differ each time.
 fn next_random(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut value = *seed;

@@ -75,7 +75,7 @@ pub(super) fn path(
         // Some servers answer without Transport, or without channels: those that were asked for then.
         (None, Carrier::Tcp) => as_asked,
         (Some(answer), carrier) if answer.lower == Lower::Tcp => match answer.interleaved {
-            // Servers that have one answer for all tracks mean the channels that were asked for.
+            // Channels of another track cannot be meant: those that were asked for then.
             Some((rtp, rtcp)) if !taken(rtp) && !taken(rtcp) => Path::Interleaved { rtp, rtcp },
             _ if carrier == Carrier::Tcp => as_asked,
             _ => return Err(refused()),
@@ -148,7 +148,7 @@ pub(super) fn rtp_info(response: &Response, base: &str, tracks: &[(usize, &str)]
                 params.next();
                 &first["url=".len()..]
             }
-            // h264dvr and the like send parameters only.
+            // Without a URL the place of the entry tells the track.
             _ => "",
         };
         let Some(track) = track_of(url, at, entries.len(), base, tracks) else {

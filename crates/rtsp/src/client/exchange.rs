@@ -158,7 +158,7 @@ impl Exchange {
             .position(|waiting| Some(waiting.cseq) == cseq)
             // Cameras that answer with another number, or none, answer in order.
             .unwrap_or(0);
-        // 100 Continue is no answer (RFC 2326, section 11).
+        // 100 Continue is no answer (RFC 2326, section 7.1.1).
         if response.status < 200 {
             return Answered::Nothing;
         }

@@ -180,7 +180,7 @@ impl ClientSession {
             .take(MAX_SECTIONS)
             .map(|track| Track {
                 index: track.index,
-                // Without a control of its own a single track has that of the whole (RFC 2326, section C.3).
+                // Without a control of its own a single track has that of the whole.
                 url: match track.control.as_str() {
                     "" => self.aggregate.clone(),
                     control => join(&self.base, control),
