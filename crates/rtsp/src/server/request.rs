@@ -88,7 +88,7 @@ pub enum Refusal {
 impl Refusal {
     /// The answer, and whether the connection ends with it.
     pub(super) fn response(self) -> (Response, bool) {
-        let text = |response: Response, text: String| response.with_body("text/plain", text.into());
+        let text = |response: Response, text: String| response.with_body("text/plain", text);
         match self {
             Self::Denied(reason) => (text(Response::new(401, "Unauthorized"), reason), true),
             Self::Unauthorized { challenges, last } => {

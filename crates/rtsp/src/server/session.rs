@@ -322,11 +322,11 @@ impl ServerSession {
             Err(refusal) => return self.refuse(cseq, refusal),
         };
         let response = Response::new(200, "OK")
-            .with("Content-Base", &format!("{base}/"))
-            .with("Session", &self.session())
+            .with("Content-Base", format!("{base}/"))
+            .with("Session", self.session())
             .with("x-Accept-Dynamic-Rate", "1")
             .with("x-Accept-Retransmit", "our-retransmit")
-            .with_body("application/sdp", description.sdp.into());
+            .with_body("application/sdp", description.sdp);
         self.grant(base, description.controls, false);
         self.answer(cseq, response);
     }
@@ -339,7 +339,7 @@ impl ServerSession {
         match verdict {
             Ok(()) => {
                 self.grant(base, controls, true);
-                let response = Response::new(200, "OK").with("Session", &self.session());
+                let response = Response::new(200, "OK").with("Session", self.session());
                 self.answer(cseq, response);
             }
             Err(refusal) => self.refuse(cseq, refusal),
@@ -401,10 +401,10 @@ impl ServerSession {
             transport.push_str(";mode=record");
         }
         let response = Response::new(200, "OK")
-            .with("Transport", &transport)
+            .with("Transport", transport)
             .with("x-Transport-Options", "late-tolerance=1.400000")
             .with("x-Dynamic-Rate", "1")
-            .with("Session", &self.session());
+            .with("Session", self.session());
         self.answer(cseq, response);
     }
 
@@ -423,7 +423,7 @@ impl ServerSession {
         granted.flow = Flow::Running;
         let mut response = Response::new(200, "OK")
             .with("Range", "npt=0.00-")
-            .with("Session", &session(&self.id, self.config.keep_alive));
+            .with("Session", session(&self.id, self.config.keep_alive));
         let starts: Vec<String> = answer
             .tracks
             .iter()
@@ -437,7 +437,7 @@ impl ServerSession {
             })
             .collect();
         if !starts.is_empty() {
-            response = response.with("RTP-Info", &starts.join(","));
+            response = response.with("RTP-Info", starts.join(","));
         }
         self.answer(cseq, response);
     }
@@ -452,7 +452,7 @@ impl ServerSession {
     fn request(&mut self, request: message::Request) {
         let cseq = request.headers.get("CSeq").map(str::to_owned);
         if request.version.starts_with("HTTP/") {
-            match tunnel::Half::of(&request) {
+            match tunnel::half(&request) {
                 Some(half) => {
                     self.over = true;
                     self.outputs.push_back(Output::Event(Event::Tunnel(half)));
@@ -480,7 +480,7 @@ impl ServerSession {
             "RECORD" => self.record_requested(cseq),
             "TEARDOWN" => self.teardown_requested(cseq),
             "GET_PARAMETER" | "SET_PARAMETER" => {
-                let response = Response::new(200, "OK").with("Session", &self.session());
+                let response = Response::new(200, "OK").with("Session", self.session());
                 self.answer(cseq, response);
             }
             // What ZLM answers to methods it does not know (urls.md, section 4).
@@ -571,7 +571,7 @@ impl ServerSession {
                 if granted.flow == Flow::Running {
                     let response = Response::new(200, "OK")
                         .with("Range", "npt=0.00-")
-                        .with("Session", &session(&self.id, self.config.keep_alive));
+                        .with("Session", session(&self.id, self.config.keep_alive));
                     return self.answer(cseq, response);
                 }
                 self.awaited = Some(Awaited {
@@ -589,7 +589,7 @@ impl ServerSession {
         match &mut self.stage {
             Stage::Granted(granted) if !granted.publishes && granted.flow != Flow::Stopped => {
                 granted.flow = Flow::Paused;
-                let response = Response::new(200, "OK").with("Session", &self.session());
+                let response = Response::new(200, "OK").with("Session", self.session());
                 self.outputs.push_back(Output::Event(Event::Pause));
                 self.answer(cseq, response);
             }
@@ -602,7 +602,7 @@ impl ServerSession {
         match &mut self.stage {
             Stage::Granted(granted) if granted.publishes && granted.is_set_up() => {
                 granted.flow = Flow::Running;
-                let response = Response::new(200, "OK").with("Session", &self.session());
+                let response = Response::new(200, "OK").with("Session", self.session());
                 self.answer(cseq, response);
                 self.outputs.push_back(Output::Event(Event::Record));
             }
@@ -612,7 +612,7 @@ impl ServerSession {
     }
 
     fn teardown_requested(&mut self, cseq: Option<String>) {
-        let response = Response::new(200, "OK").with("Session", &self.session());
+        let response = Response::new(200, "OK").with("Session", self.session());
         if matches!(self.stage, Stage::Idle) {
             return self.answer(cseq, Response::new(454, "Session Not Found"));
         }
@@ -668,9 +668,9 @@ impl ServerSession {
     fn answer(&mut self, cseq: Option<String>, response: Response) {
         let mut headers = Headers::new();
         if let Some(cseq) = cseq {
-            headers.push("CSeq", &cseq);
+            headers.push("CSeq", cseq);
         }
-        headers.push("Server", &self.config.server);
+        headers.push("Server", self.config.server.as_str());
         for (name, value) in response.headers.iter() {
             headers.push(name, value);
         }
@@ -687,28 +687,16 @@ impl ServerSession {
 impl Granted {
     /// The track that a SETUP's URL names.
     fn track_of(&self, uri: &str) -> Option<usize> {
-        let plain = |text: &str| {
-            let text = text.split_once('?').map_or(text, |(path, _)| path);
-            text.trim_end_matches('/').to_owned()
+        let asked = url::track(&self.base, uri)?;
+        // A publisher's control may be an absolute URL, or a path.
+        let means = |control: &String| {
+            !control.is_empty() && (control == asked || url::track(&self.base, control) == Some(asked))
         };
-        let (asked, base) = (plain(uri), format!("{}/", self.base));
-        let exact = |control: &String| !control.is_empty() && plain(&url::join(&base, control)) == asked;
-        if let Some(track) = self.controls.iter().position(exact) {
-            return Some(track);
-        }
-        // The query may stand before the control, as clients write it that only append.
-        let appended = |control: &String| {
-            !control.is_empty()
-                && uri
-                    .trim_end_matches('/')
-                    .strip_suffix(control.as_str())
-                    .is_some_and(|front| front.ends_with('/'))
-        };
-        if let Some(track) = self.controls.iter().position(appended) {
+        if let Some(track) = self.controls.iter().position(means) {
             return Some(track);
         }
         // A single track may be set up by the stream's own URL (RFC 2326, appendix C.3).
-        (self.controls.len() == 1 && asked == self.base).then_some(0)
+        (self.controls.len() == 1 && asked.is_empty()).then_some(0)
     }
 
     fn is_set_up(&self) -> bool {

@@ -1,1 +1,3 @@
 //! Both ends of a connection, without a socket.
+
+mod client;

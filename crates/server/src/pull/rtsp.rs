@@ -9,15 +9,16 @@ use crate::session::ingest::rtp::Ingest;
 use crate::session::{MEDIA_BLOCK, make_room};
 use crate::udp::{Datagram, Endpoint, Endpoints, Pair};
 use bytes::{Bytes, BytesMut};
-use media::MediaKind;
 use rtp::sdp::{self, Media};
-use rtsp::auth::Password;
-use rtsp::client::{ClientSession, Config, Event, Output, Role, SetUp, Start, TrackChoice, Transport};
+use rtsp::client::{
+    Carrier, ClientSession, Config, Event, KeepAlive, KeepAliveBy, Login, Multicast, Output, Path, Role,
+    RtpInfo, Sockets, TrackChoice, Tracks,
+};
 use rtsp::message::{Limits, interleave};
-use rtsp::url::Url;
+use rtsp::url::{self, RtspUrl};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tracing::info;
 
 /// Redirections that are followed.
@@ -26,56 +27,46 @@ const MAX_REDIRECTS: usize = 5;
 /// Pause between signs of life unless the request says otherwise (`beat_interval_ms`).
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// Media that may come before the stream is granted: data of a camera that does not wait for its own answer.
+/// Packets that may come before the stream is granted: of a camera that does not wait for its own answer.
 const MAX_EARLY: usize = 4096;
 
 pub(super) async fn run(mut attempt: Attempt) -> String {
-    let home = match Url::parse(&attempt.spec.url) {
+    let home = match url::parse(&attempt.spec.url) {
         Ok(url) => url,
         Err(error) => return error.to_string(),
     };
     let mut url = home.clone();
-    let mut transport = match attempt.option("rtp_type") {
-        Some("1") => Transport::Udp,
-        Some("2") => Transport::Multicast,
-        _ => Transport::Tcp,
-    };
     let began = Instant::now();
     let mut redirects = 0;
     loop {
         // What was given for one server is not shown to another, nor in the clear if it was meant for TLS.
-        let trusted = url.host == home.host && url.port == home.port && (url.tls || !home.tls);
-        let session = attempt.session(&url, transport, trusted);
+        let trusted = url.host == home.host && (url.tls || !home.tls);
+        if trusted && url.credentials.is_none() {
+            url.credentials = home.credentials.clone();
+        }
+        let session = attempt.session(&url, trusted);
         match pull(&mut attempt, began, session).await {
-            Ok(Next::TryTcp) => {
-                info!(stream = %attempt.spec.key, "the source does not send over UDP: asking for TCP");
-                transport = Transport::Tcp;
+            Ok(_) if redirects == MAX_REDIRECTS => {
+                return format!("redirected more than {MAX_REDIRECTS} times");
             }
-            Ok(Next::Redirected(location)) if redirects < MAX_REDIRECTS => {
-                redirects += 1;
-                url = match Url::parse(&location) {
-                    Ok(next) => next,
-                    Err(error) => return format!("redirected to an address that cannot be used: {error}"),
-                };
-                if url.host == home.host && (url.tls || !home.tls) && url.credentials.is_none() {
-                    url.credentials = home.credentials.clone();
+            Ok(Redirected(location)) => match url::parse(&location) {
+                Ok(next) => {
+                    url = next;
+                    redirects += 1;
                 }
-            }
-            Ok(Next::Redirected(_)) => return format!("redirected more than {MAX_REDIRECTS} times"),
+                Err(error) => return format!("redirected to an address that cannot be used: {error}"),
+            },
             Err(reason) => return reason,
         }
     }
 }
 
-/// How one connection can end without being a failure.
-enum Next {
-    TryTcp,
-    Redirected(String),
-}
+/// The stream is elsewhere.
+struct Redirected(String);
 
-async fn pull(attempt: &mut Attempt, began: Instant, session: Config) -> Result<Next, String> {
+async fn pull(attempt: &mut Attempt, began: Instant, session: Config) -> Result<Redirected, String> {
     let config = attempt.app.config();
-    let (url, transport) = (&session.url, session.transport);
+    let (url, carrier) = (&session.url, session.carrier);
     let connecting = dial(&config, attempt.job, &url.host, url.port, url.tls);
     let connecting = async { connecting.await.map_err(|error| error.to_string()) };
     let Dialed { mut io, sock } = attempt.within(began, "rtsp", connecting).await?;
@@ -100,13 +91,13 @@ async fn pull(attempt: &mut Attempt, began: Instant, session: Config) -> Result<
         starts: Vec::new(),
         local,
         peer,
-        transport,
+        carrier,
     };
     let measured = attempt.app.measure(attempt.job);
     let mut buffer = BytesMut::new();
     loop {
-        if let Some(next) = puller.settle(attempt, &mut io).await? {
-            return Ok(next);
+        if let Some(redirected) = puller.settle(attempt, &mut io).await? {
+            return Ok(redirected);
         }
         make_room(&mut buffer, MEDIA_BLOCK);
         let deadline = puller.deadline();
@@ -118,7 +109,7 @@ async fn pull(attempt: &mut Attempt, began: Instant, session: Config) -> Result<
                 puller.datagram(datagram);
             }
             count = io.read_buf(&mut buffer) => match count.map_err(|error| error.to_string())? {
-                0 => return Err("end of file".to_owned()),
+                0 => puller.session.connection_closed(Instant::now()),
                 count => {
                     measured.meter.add(count as u64);
                     puller.session.handle_bytes(Instant::now(), &mut buffer).map_err(|error| error.to_string())?;
@@ -132,26 +123,27 @@ async fn pull(attempt: &mut Attempt, began: Instant, session: Config) -> Result<
 /// One connection to a source.
 struct Puller {
     session: ClientSession,
-    /// The media sections that are pulled, as the session numbers them.
+    /// All media sections, as the description has them; the session names them by their places.
     media: Vec<Media>,
-    /// The RTP channel of each track, over TCP.
-    channels: Vec<Option<u8>>,
+    /// The channels of each section's RTP and RTCP, over TCP.
+    channels: Vec<Option<(u8, u8)>>,
     endpoints: Endpoints,
     ingest: Option<Ingest>,
-    /// Packets that came before the stream was granted.
+    /// Packets that came before the stream was granted: section, RTCP, packet.
     early: Vec<(usize, bool, Bytes)>,
-    starts: Vec<Start>,
+    starts: Vec<RtpInfo>,
     local: SocketAddr,
     peer: SocketAddr,
-    transport: Transport,
+    carrier: Carrier,
 }
 
 impl Puller {
     /// Does what the session wants done.
-    async fn settle<W>(&mut self, attempt: &mut Attempt, io: &mut W) -> Result<Option<Next>, String>
-    where
-        W: tokio::io::AsyncWrite + Unpin,
-    {
+    async fn settle<W: AsyncWrite + Unpin>(
+        &mut self,
+        attempt: &mut Attempt,
+        io: &mut W,
+    ) -> Result<Option<Redirected>, String> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(bytes) => {
@@ -161,8 +153,8 @@ impl Puller {
                 }
                 Output::Close => return Err("end of file".to_owned()),
                 Output::Event(event) => {
-                    if let Some(next) = self.handle(attempt, event).await? {
-                        return Ok(Some(next));
+                    if let Some(redirected) = self.handle(attempt, event).await? {
+                        return Ok(Some(redirected));
                     }
                 }
             }
@@ -175,28 +167,38 @@ impl Puller {
         Ok(None)
     }
 
-    async fn handle(&mut self, attempt: &mut Attempt, event: Event) -> Result<Option<Next>, String> {
+    async fn handle(&mut self, attempt: &mut Attempt, event: Event) -> Result<Option<Redirected>, String> {
+        let now = Instant::now();
         match event {
-            Event::Described(description) => self.described(attempt, &description)?,
-            Event::PortsNeeded { track } => {
-                let pair = attempt
-                    .app
-                    .udp_pair(self.local.ip())
-                    .map_err(|error| format!("no ports for RTP: {error}"))?;
-                let ports = pair.ports();
-                self.endpoints
-                    .set(track, Endpoint::new(pair, self.peer.ip(), (0, 0)));
-                self.session.ports(ports);
+            Event::Described { sdp, .. } => self.described(now, &sdp)?,
+            Event::UdpNeeded { track, multicast } => {
+                let sockets = self.open(attempt, track, multicast.as_ref())?;
+                self.session
+                    .sockets(now, track, sockets)
+                    .map_err(|error| error.to_string())?;
             }
-            Event::SetUp(set_up) => self.set_up(attempt, &set_up)?,
-            Event::TransportRefused => return Ok(Some(Next::TryTcp)),
-            Event::Redirected(location) => return Ok(Some(Next::Redirected(location))),
-            Event::Playing(starts) => {
-                self.starts = starts;
+            Event::CarrierRefused { .. } => {
+                info!(stream = %attempt.spec.key, "the source does not send over UDP: asking for TCP");
+                self.carrier = Carrier::Tcp;
+                self.endpoints = Endpoints::default();
+                self.session.fall_back(now).map_err(|error| error.to_string())?;
+            }
+            Event::SetUp { track, path, .. } => self.set_up(track, &path),
+            Event::Redirected(location) => return Ok(Some(Redirected(location))),
+            Event::Playing { rtp_info, .. } => {
+                self.starts = rtp_info;
                 let granted = attempt.granted().await?;
                 self.feed(attempt, &granted).await?;
             }
-            Event::Data { track, control, data } => self.packet(track, control, data),
+            Event::Data { channel, data } => {
+                let of = |channels: &Option<(u8, u8)>| {
+                    channels.is_some_and(|(rtp, rtcp)| channel == rtp || channel == rtcp)
+                };
+                if let Some(section) = self.channels.iter().position(of) {
+                    let control = self.channels[section].is_some_and(|(rtp, _)| channel != rtp);
+                    self.packet(section, control, data);
+                }
+            }
             Event::Failed(failure) => return Err(failure.to_string()),
             Event::Ended => return Err("the source ended the stream".to_owned()),
             Event::Recording => {}
@@ -204,74 +206,81 @@ impl Puller {
         Ok(None)
     }
 
-    fn described(&mut self, attempt: &Attempt, description: &[u8]) -> Result<(), String> {
-        let description = sdp::Session::parse(description).map_err(|error| error.to_string())?;
-        let wanted = match attempt.option("play_track") {
-            Some("1") => Some(MediaKind::Video),
-            Some("2") => Some(MediaKind::Audio),
-            _ => None,
-        };
-        // Of what the source offers: sound and pictures that come this way. The back channel of an ONVIF camera is marked as
-        // one that it does not send.
+    fn described(&mut self, now: Instant, description: &str) -> Result<(), String> {
+        let description = sdp::Session::parse(description.as_bytes()).map_err(|error| error.to_string())?;
+        self.media = description.media;
+        self.channels = vec![None; self.media.len()];
+        // The back channel of an ONVIF camera is sound that the camera receives, beside sound that it sends.
         let plays =
-            |media: &&Media| media.kind == sdp::Kind::Audio && media.direction() != sdp::Direction::SendOnly;
-        let has_other_audio = description.media.iter().any(|media| plays(&media));
-        let usable = |media: &&Media| {
-            let kind = match media.kind {
-                sdp::Kind::Video => MediaKind::Video,
-                sdp::Kind::Audio => MediaKind::Audio,
-                sdp::Kind::Application | sdp::Kind::Other => return false,
-            };
-            let sent = match media.direction() {
+            |media: &Media| media.kind == sdp::Kind::Audio && media.direction() != sdp::Direction::SendOnly;
+        let has_other_audio = self.media.iter().any(plays);
+        let usable = |media: &Media| {
+            let comes = match media.direction() {
                 sdp::Direction::SendRecv | sdp::Direction::RecvOnly => true,
-                sdp::Direction::SendOnly => !(kind == MediaKind::Audio && has_other_audio),
+                sdp::Direction::SendOnly => media.kind != sdp::Kind::Audio || !has_other_audio,
                 sdp::Direction::Inactive => false,
             };
-            wanted.is_none_or(|wanted| wanted == kind) && sent && rtp::format::Format::of(media).is_some()
+            comes && rtp::format::Format::of(media).is_some()
         };
-        self.media = description.media.iter().filter(usable).cloned().collect();
-        self.channels = vec![None; self.media.len()];
-        let choices = self
+        let choices: Vec<TrackChoice> = self
             .media
             .iter()
-            .map(|media| TrackChoice {
+            .enumerate()
+            .filter(|(_, media)| usable(media))
+            .map(|(index, media)| TrackChoice {
+                index,
                 control: media.control().unwrap_or_default().to_owned(),
             })
             .collect();
-        self.session.choose(choices, description.control.clone());
-        Ok(())
+        self.session
+            .choose(now, &choices)
+            .map_err(|error| error.to_string())
     }
 
-    fn set_up(&mut self, attempt: &Attempt, set_up: &SetUp) -> Result<(), String> {
-        self.channels[set_up.track] = set_up.channel;
+    fn open(
+        &mut self,
+        attempt: &Attempt,
+        section: usize,
+        group: Option<&Multicast>,
+    ) -> Result<Sockets, String> {
+        let Some(group) = group else {
+            let pair = attempt
+                .app
+                .udp_pair(self.local.ip())
+                .map_err(|error| format!("no ports for RTP: {error}"))?;
+            let (rtp, rtcp) = pair.ports();
+            // Cameras behind address translation name the address of their own network as the source, so it is no help.
+            self.endpoints
+                .set(section, Endpoint::new(pair, self.peer.ip(), (0, 0)));
+            return Ok(Sockets::Ports(rtp, rtcp));
+        };
+        if !group.group.is_multicast() {
+            return Err(format!("{} is no multicast group", group.group));
+        }
         let buffer = usize::try_from(attempt.app.config().rtp_proxy.udp_recv_buffer).unwrap_or(usize::MAX);
-        match self.transport {
-            Transport::Tcp => {}
-            Transport::Udp => {
-                if let Some(endpoint) = self.endpoints.get_mut(set_up.track) {
-                    // Cameras behind address translation name the address of their own network as the source, so it is no help.
-                    if let Some(ports) = set_up.server_ports {
-                        endpoint.talk_to(ports);
-                        endpoint.punch();
-                    }
+        let pair = Pair::join(group.group, self.local.ip(), (group.rtp, group.rtcp), buffer)
+            .map_err(|error| format!("cannot join the group {}: {error}", group.group))?;
+        let source = group.source.unwrap_or(self.peer.ip());
+        self.endpoints.set(section, Endpoint::new(pair, source, (0, 0)));
+        Ok(Sockets::Joined)
+    }
+
+    fn set_up(&mut self, section: usize, path: &Path) {
+        match path {
+            Path::Interleaved { rtp, rtcp } => self.channels[section] = Some((*rtp, *rtcp)),
+            Path::Unicast { server, .. } => {
+                if let (Some(ports), Some(endpoint)) = (server, self.endpoints.get_mut(section)) {
+                    endpoint.talk_to(*ports);
+                    endpoint.punch();
                 }
             }
-            Transport::Multicast => {
-                let Some((group, ports)) = set_up.group.filter(|(group, _)| group.is_multicast()) else {
-                    return Err("the source names no multicast group".to_owned());
-                };
-                let pair = Pair::join(group, self.local.ip(), ports, buffer)
-                    .map_err(|error| format!("cannot join the group {group}: {error}"))?;
-                let endpoint = Endpoint::new(pair, set_up.source.unwrap_or(self.peer.ip()), (0, 0));
-                self.endpoints.set(set_up.track, endpoint);
-            }
+            Path::Multicast(_) => {}
         }
-        Ok(())
     }
 
     /// The stream is granted: what came meanwhile, and what will come, is for it.
     async fn feed(&mut self, attempt: &mut Attempt, granted: &Granted) -> Result<(), String> {
-        let options = attempt.app.receive_options(self.transport == Transport::Tcp);
+        let options = attempt.app.receive_options(self.carrier == Carrier::Tcp);
         let link = attempt.app.link.clone();
         let media = &self.media;
         let ingest = attempt
@@ -279,23 +288,25 @@ impl Puller {
             .await?;
         let ingest = self.ingest.insert(ingest);
         for start in std::mem::take(&mut self.starts) {
-            ingest.anchor(start.track, start.timestamp);
+            if let Some(timestamp) = start.rtptime {
+                ingest.anchor(start.track, timestamp);
+            }
         }
-        for (track, control, data) in std::mem::take(&mut self.early) {
-            self.packet(track, control, data);
+        for (section, control, data) in std::mem::take(&mut self.early) {
+            self.packet(section, control, data);
         }
         Ok(())
     }
 
-    fn packet(&mut self, track: usize, control: bool, data: Bytes) {
+    fn packet(&mut self, section: usize, control: bool, data: Bytes) {
         let now = Instant::now();
         match &mut self.ingest {
             Some(ingest) if control => {
                 // The end of the stream is told by the connection or by silence: cameras say goodbye to tracks at odd times.
-                ingest.rtcp(now, track, &data);
+                ingest.rtcp(now, section, &data);
             }
-            Some(ingest) => ingest.rtp(now, track, data),
-            None if self.early.len() < MAX_EARLY => self.early.push((track, control, data)),
+            Some(ingest) => ingest.rtp(now, section, data),
+            None if self.early.len() < MAX_EARLY => self.early.push((section, control, data)),
             None => {}
         }
     }
@@ -306,10 +317,7 @@ impl Puller {
         self.packet(track, control, data);
     }
 
-    async fn timed_out<W>(&mut self, io: &mut W) -> Result<(), String>
-    where
-        W: tokio::io::AsyncWrite + Unpin,
-    {
+    async fn timed_out<W: AsyncWrite + Unpin>(&mut self, io: &mut W) -> Result<(), String> {
         let now = Instant::now();
         self.session.handle_timeout(now);
         let Some(ingest) = &mut self.ingest else {
@@ -317,11 +325,11 @@ impl Puller {
         };
         ingest.poll(now).map_err(|closed| closed.to_string())?;
         let mut out = BytesMut::new();
-        for (track, report) in ingest.reports(now) {
-            match self.channels.get(track).copied().flatten() {
-                Some(channel) => interleave(channel.wrapping_add(1), &report, &mut out),
+        for (section, report) in ingest.reports(now) {
+            match self.channels.get(section).copied().flatten() {
+                Some((_, channel)) => interleave(channel, &report, &mut out),
                 None => {
-                    if let Some(endpoint) = self.endpoints.get_mut(track) {
+                    if let Some(endpoint) = self.endpoints.get_mut(section) {
                         endpoint.send(true, &report);
                     }
                 }
@@ -343,43 +351,54 @@ impl Puller {
 
 impl Attempt {
     /// `trusted`: the server is the one that credentials and headers of the request were given for.
-    fn session(&self, url: &Url, transport: Transport, trusted: bool) -> Config {
-        let milliseconds = |name| {
-            self.option(name)
-                .and_then(|value| value.parse().ok())
-                .map(Duration::from_millis)
-        };
-        let hashed = self
-            .option("rtsp_pwd_md5")
-            .is_some_and(|value| value != "0" && value != "false");
+    fn session(&self, url: &RtspUrl, trusted: bool) -> Config {
         let user = self
             .option("rtsp_user")
             .filter(|user| trusted && !user.is_empty());
-        let credentials = user.map(|user| {
-            let password = self.option("rtsp_pwd").unwrap_or_default().to_owned();
-            let password = if hashed {
-                Password::Ha1Md5(password)
-            } else {
-                Password::Plain(password)
-            };
-            (user.to_owned(), password)
+        let login = user.map(|user| {
+            let user = user.to_owned();
+            let secret = self.option("rtsp_pwd").unwrap_or_default().to_owned();
+            match self.option("rtsp_pwd_md5") {
+                Some(flag) if !matches!(flag, "" | "0" | "false") => Login::Ha1Md5 { user, ha1: secret },
+                Some(_) | None => Login::Password {
+                    user,
+                    password: secret,
+                },
+            }
         });
+        let interval = self
+            .option("beat_interval_ms")
+            .and_then(|value| value.parse().ok());
         Config {
-            url: url.clone(),
-            role: Role::Play,
-            transport,
+            carrier: match self.option("rtp_type") {
+                Some("1") => Carrier::Udp,
+                Some("2") => Carrier::Multicast,
+                Some(_) | None => Carrier::Tcp,
+            },
             timeout: self.spec.timeout,
             media_timeout: self.media_timeout,
-            keep_alive: milliseconds("beat_interval_ms").unwrap_or(KEEP_ALIVE),
-            keep_alive_requests: self.option("rtsp_beat_type") != Some("1"),
-            credentials,
+            keep_alive: KeepAlive {
+                interval: interval.map_or(KEEP_ALIVE, Duration::from_millis),
+                by: match self.option("rtsp_beat_type") {
+                    Some("1") => KeepAliveBy::Rtcp,
+                    Some("2") => KeepAliveBy::Commands,
+                    Some(_) | None => KeepAliveBy::Both,
+                },
+            },
             user_agent: concat!("Tidegate/", env!("CARGO_PKG_VERSION")).to_owned(),
+            login,
+            tracks: match self.option("play_track") {
+                Some("1") => Tracks::Video,
+                Some("2") => Tracks::Audio,
+                Some(_) | None => Tracks::All,
+            },
+            scale: self.option("rtsp_speed").and_then(|value| value.parse().ok()),
             headers: if trusted {
                 self.custom_headers()
             } else {
                 Vec::new()
             },
-            limits: Limits::default(),
+            ..Config::new(url.clone(), Role::Play)
         }
     }
 }

@@ -11,9 +11,10 @@ use hub::{Batch, Next, Reader, ReaderOptions, Stream};
 use lifecycle::op::PushSpec;
 use lifecycle::{Event, JobId};
 use rtp::sdp;
-use rtsp::client::{ClientSession, Config, Event as RtspEvent, Output, Role, Transport};
-use rtsp::message::Limits;
-use rtsp::url::Url;
+use rtsp::client::{
+    Carrier, ClientSession, Config, Event as RtspEvent, KeepAlive, KeepAliveBy, Output, Path, Role, Sockets,
+};
+use rtsp::url;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
@@ -34,7 +35,7 @@ pub(super) async fn push(
     stop: &CancellationToken,
 ) -> Result<String, String> {
     let began = Instant::now();
-    let url = Url::parse(&spec.dst_url).map_err(|error| error.to_string())?;
+    let url = url::parse(&spec.dst_url).map_err(|error| error.to_string())?;
     let option = |name: &str| spec.client_options.iter().find(|(key, _)| key == name);
     let udp = option("rtp_type").is_some_and(|(_, value)| value == "1");
     let config = app.config();
@@ -58,20 +59,18 @@ pub(super) async fn push(
             .push(("control".to_owned(), Some(format!("streamid={index}"))));
     }
     let name = concat!("Tidegate/", env!("CARGO_PKG_VERSION"));
+    let role = Role::Publish {
+        sdp: sdp::Session::live(name, media).to_string(),
+    };
     let session = Config {
-        url,
-        role: Role::Publish {
-            sdp: sdp::Session::live(name, media).to_string(),
-        },
-        transport: if udp { Transport::Udp } else { Transport::Tcp },
+        carrier: if udp { Carrier::Udp } else { Carrier::Tcp },
         timeout: spec.timeout.saturating_sub(began.elapsed()),
-        media_timeout: Duration::MAX,
-        keep_alive: KEEP_ALIVE,
-        keep_alive_requests: true,
-        credentials: None,
+        keep_alive: KeepAlive {
+            interval: KEEP_ALIVE,
+            by: KeepAliveBy::Both,
+        },
         user_agent: name.to_owned(),
-        headers: Vec::new(),
-        limits: Limits::default(),
+        ..Config::new(url, role)
     };
     let mut session = ClientSession::new(session, rand::random(), Instant::now());
     let measured = app.measure(job);
@@ -89,24 +88,26 @@ pub(super) async fn push(
             match output {
                 Output::Send(bytes) => pieces.push(bytes),
                 Output::Close => closed = true,
-                Output::Event(RtspEvent::PortsNeeded { track }) => {
+                Output::Event(RtspEvent::UdpNeeded { track, .. }) => {
                     let pair = app
                         .udp_pair(sock.local.ip())
                         .map_err(|error| format!("no ports for RTP: {error}"))?;
-                    let ports = pair.ports();
+                    let (rtp, rtcp) = pair.ports();
                     pusher
                         .endpoints
                         .set(track, Endpoint::new(pair, sock.peer.ip(), (0, 0)));
-                    session.ports(ports);
+                    let told = session.sockets(Instant::now(), track, Sockets::Ports(rtp, rtcp));
+                    told.map_err(|error| error.to_string())?;
                 }
-                Output::Event(RtspEvent::SetUp(set_up)) => {
-                    pusher.channels[set_up.track] = set_up.channel;
-                    if let (Some(endpoint), Some(ports)) =
-                        (pusher.endpoints.get_mut(set_up.track), set_up.server_ports)
-                    {
-                        endpoint.talk_to(ports);
+                Output::Event(RtspEvent::SetUp { track, path, .. }) => match path {
+                    Path::Interleaved { rtp, rtcp } => pusher.channels[track] = Some((rtp, rtcp)),
+                    Path::Unicast { server, .. } => {
+                        if let (Some(endpoint), Some(ports)) = (pusher.endpoints.get_mut(track), server) {
+                            endpoint.talk_to(ports);
+                        }
                     }
-                }
+                    Path::Multicast(_) => {}
+                },
                 Output::Event(RtspEvent::Recording) => {
                     let options = ReaderOptions::player(spec.schema);
                     let attached = stream.reader(RTSP, options, || containers::rtsp(app, stream, style));
@@ -118,10 +119,12 @@ pub(super) async fn push(
                 Output::Event(RtspEvent::Redirected(_)) => {
                     return Err("redirected, which is not followed".to_owned());
                 }
-                Output::Event(RtspEvent::TransportRefused) => {
+                Output::Event(RtspEvent::CarrierRefused { .. }) => {
                     return Err("the remote takes no UDP".to_owned());
                 }
-                Output::Event(RtspEvent::Described(_) | RtspEvent::Playing(_) | RtspEvent::Data { .. }) => {}
+                Output::Event(
+                    RtspEvent::Described { .. } | RtspEvent::Playing { .. } | RtspEvent::Data { .. },
+                ) => {}
             }
         }
         if !pieces.is_empty() {
@@ -154,7 +157,7 @@ pub(super) async fn push(
             // Receiver reports: of no use here, but a socket that is not read fills up.
             datagram = pusher.endpoints.recv() => drop(datagram.map_err(|error| error.to_string())?),
             count = io.read_buf(&mut buffer) => match count.map_err(|error| error.to_string())? {
-                0 => return Err("end of file".to_owned()),
+                0 => session.connection_closed(Instant::now()),
                 _ => session.handle_bytes(Instant::now(), &mut buffer).map_err(|error| error.to_string())?,
             },
             () = at(deadline) => session.handle_timeout(Instant::now()),
@@ -180,8 +183,8 @@ async fn next_batch(reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
 
 struct Pusher {
     reader: Option<Reader>,
-    /// The RTP channel of each track, over TCP.
-    channels: Vec<Option<u8>>,
+    /// The channels of each track's RTP and RTCP, over TCP.
+    channels: Vec<Option<(u8, u8)>>,
     endpoints: Endpoints,
 }
 
@@ -189,7 +192,10 @@ impl Pusher {
     /// What to write, and how many bytes were sent over UDP. Packets are already framed for channels `2n`; they are framed anew if
     /// the remote wants others.
     fn pieces(&mut self, batch: &Batch) -> (Vec<Bytes>, u64) {
-        let usual = |(track, channel): (usize, &Option<u8>)| *channel == u8::try_from(track * 2).ok();
+        let usual = |(track, channels): (usize, &Option<(u8, u8)>)| {
+            let channel = u8::try_from(track * 2).ok();
+            *channels == channel.map(|channel| (channel, channel + 1))
+        };
         let parts = batch.packets().iter().flat_map(|packet| &packet.parts);
         if self.endpoints.is_empty() && self.channels.iter().enumerate().all(usual) {
             return (parts.cloned().collect(), 0);
@@ -197,9 +203,10 @@ impl Pusher {
         let (mut pieces, mut sent) = (Vec::new(), 0);
         for (channel, packet) in parts.cloned().flat_map(rtp::mux::frames) {
             match self.channels.get(usize::from(channel / 2)).copied().flatten() {
-                Some(first) => {
-                    let mut framed = BytesMut::with_capacity(packet.len() + rtp::mux::FRAME_HEAD);
-                    rtsp::message::interleave(first.wrapping_add(channel % 2), &packet, &mut framed);
+                Some((rtp, rtcp)) => {
+                    let mut framed = BytesMut::with_capacity(packet.len() + ::rtp::mux::FRAME_HEAD);
+                    let to = if channel % 2 == 0 { rtp } else { rtcp };
+                    rtsp::message::interleave(to, &packet, &mut framed);
                     pieces.push(framed.freeze());
                 }
                 None => sent += self.endpoints.send(channel, &packet) as u64,

@@ -4,7 +4,7 @@ use crate::app::App;
 use hooks::Hooks;
 use hooks::rtsp::{RealmAnswer, UNAUTHED_REALM, User};
 use lifecycle::Access;
-use rtsp::auth::{Challenge, Credentials, Secret};
+use rtsp::auth::{Challenge, Credentials, Scheme, Secret};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub async fn check(
         Gate::Locked(challenge) => (challenge, true),
     };
     let again = |last| Checked::Challenged {
-        challenges: challenge.headers(),
+        challenges: challenge.headers(false),
         last,
     };
     let Some(credentials) = credentials else {
@@ -65,7 +65,7 @@ pub async fn check(
         return (gate, checked);
     };
     // An answer to another challenge, of a connection before: the player is told the new one and may answer it.
-    if !challenge.is_answered_by(&credentials) {
+    if !answers(challenge, &credentials) {
         let checked = again(false);
         return (gate, checked);
     }
@@ -73,7 +73,7 @@ pub async fn check(
         let checked = again(true);
         return (gate, checked);
     }
-    let plain = challenge.is_basic();
+    let plain = challenge.scheme == Scheme::Basic;
     let user = User {
         name: credentials.user(),
         realm: &challenge.realm,
@@ -82,11 +82,11 @@ pub async fn check(
     let password = app.hooks.rtsp_auth(&access, &user, Some(PATIENCE)).await;
     let right = password.is_ok_and(|password| {
         let secret = if password.encrypted {
-            Secret::Ha1Md5(&password.text)
+            Secret::Ha1Md5(password.text)
         } else {
-            Secret::Plain(&password.text)
+            Secret::Plain(password.text)
         };
-        challenge.verify(&credentials, method, secret)
+        challenge.verify(&credentials, method, &secret)
     });
     let checked = if right {
         Checked::Authenticated
@@ -96,13 +96,19 @@ pub async fn check(
     (gate, checked)
 }
 
+/// Whether credentials are for this challenge and no other.
+fn answers(challenge: &Challenge, credentials: &Credentials) -> bool {
+    challenge.scheme == credentials.scheme()
+        && credentials.realm().is_none_or(|realm| realm == challenge.realm)
+        && credentials.nonce().is_none_or(|nonce| nonce == challenge.nonce)
+}
+
 async fn ask_realm(hooks: &Hooks, access: &Access, basic: bool, nonce: u128) -> Gate {
-    let challenge = |realm: String| {
-        if basic {
-            Challenge::basic(realm)
-        } else {
-            Challenge::digest(realm, format!("{nonce:032x}"))
-        }
+    let challenge = |realm: String| Challenge {
+        realm,
+        nonce: format!("{nonce:032x}"),
+        scheme: if basic { Scheme::Basic } else { Scheme::Digest },
+        sha256: true,
     };
     match hooks.rtsp_realm(access, Some(PATIENCE)).await {
         RealmAnswer::Open => Gate::Open,

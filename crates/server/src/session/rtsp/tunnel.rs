@@ -53,7 +53,7 @@ impl Tunnels {
             io,
             posts,
             post: None,
-            decoder: Decoder::default(),
+            decoder: Decoder::new(),
             decoded: BytesMut::new(),
             name: Name {
                 tunnels: self.clone(),
@@ -119,7 +119,7 @@ impl AsyncRead for Tunnel {
                 if this.post.is_none() {
                     return Poll::Ready(Ok(()));
                 }
-                this.decoder = Decoder::default();
+                this.decoder = Decoder::new();
                 continue;
             };
             if post.read.is_empty() {
