@@ -161,6 +161,14 @@ fn read_password(answer: &Answer) -> Result<Password, Failure> {
         .boolean("encrypted")
         .map_err(|bad| decide::bad_member(&bad))?;
     let mut text = answer.text("passwd").map_err(|bad| decide::bad_member(&bad))?;
+    if text.is_empty() {
+        // ZLM takes it for an empty password, and lets in who sends one. A service that does not know the user says it so.
+        return Err(decide::bad_member(&BadMember {
+            name: "passwd",
+            got: "nothing",
+            wanted: "the password of the user",
+        }));
+    }
     if encrypted {
         // Receivers may write the digits of HA1 in either case; the digest is made over lower-case ones.
         text.make_ascii_lowercase();

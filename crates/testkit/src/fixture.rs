@@ -32,6 +32,8 @@ pub enum Fixture {
     Av1Opus,
     /// VP9 with a key frame each 2 s; Opus, stereo, 48 kHz.
     Vp9Opus,
+    /// VP8 with a key frame each 2 s; Opus, stereo, 48 kHz.
+    Vp8Opus,
 }
 
 const H264: &[&str] = &[
@@ -81,6 +83,18 @@ const VP9: &[&str] = &[
     "-b:v",
     "500k",
 ];
+const VP8: &[&str] = &[
+    "-c:v",
+    "libvpx",
+    "-deadline",
+    "realtime",
+    "-cpu-used",
+    "8",
+    "-g",
+    "50",
+    "-b:v",
+    "500k",
+];
 const AAC: &[&str] = &["-c:a", "aac", "-ar", "44100", "-ac", "2", "-b:a", "96k"];
 const MP3: &[&str] = &["-c:a", "libmp3lame", "-ar", "44100", "-ac", "2", "-b:a", "96k"];
 const PCMA: &[&str] = &["-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1"];
@@ -88,7 +102,7 @@ const OPUS: &[&str] = &["-c:a", "libopus", "-ar", "48000", "-ac", "2", "-b:a", "
 
 impl Fixture {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::H264Aac,
         Self::H264AacShortGop,
         Self::H264,
@@ -98,6 +112,7 @@ impl Fixture {
         Self::H265Aac,
         Self::Av1Opus,
         Self::Vp9Opus,
+        Self::Vp8Opus,
     ];
 
     /// Name and extension, and how to make it.
@@ -113,6 +128,7 @@ impl Fixture {
             Self::H265Aac => ("h265_aac", "mp4", H265, AAC),
             Self::Av1Opus => ("av1_opus", "mp4", AV1, OPUS),
             Self::Vp9Opus => ("vp9_opus", "mp4", VP9, OPUS),
+            Self::Vp8Opus => ("vp8_opus", "mkv", VP8, OPUS),
         };
         (name, extension, [video, audio].concat())
     }

@@ -46,6 +46,13 @@ impl Ingest {
         })
     }
 
+    /// Says how the packets of these media sections will really come, before the first one does: a publisher is let in before it
+    /// chooses its transport.
+    pub fn receive(&mut self, media: &[Media], options: Options) {
+        self.counts_loss = !options.limits.is_in_order();
+        self.demuxer = Demuxer::new(media, options);
+    }
+
     /// Takes an RTP packet of a media section. Nothing is published before [`Self::flush`].
     pub fn rtp(&mut self, now: Instant, section: usize, packet: Bytes) {
         if let Err(error) = self.demuxer.rtp(now, section, packet) {

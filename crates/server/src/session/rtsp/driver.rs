@@ -20,7 +20,7 @@ use lifecycle::{Access, Client, Protocol, Refusal as EngineRefusal};
 use media::info::OriginType;
 use media::{Schema, StreamKey};
 use rtp::sdp;
-use rtsp::message::{Limits, interleave};
+use rtsp::message::{Limits, data_head, interleave};
 use rtsp::server::{
     Allowed, Config, Description, Event, Output, PlayAnswer, Refusal, Request, ServerSession, SetupAnswer,
     SetupRefused, SetupRequest, TrackStart, Ways,
@@ -102,6 +102,7 @@ struct Player {
 }
 
 struct Publisher {
+    media: Vec<sdp::Media>,
     ingest: Ingest,
     pending: Pending,
     ways: Vec<Option<Ways>>,
@@ -286,6 +287,10 @@ impl Driver {
             Event::Record => {
                 if let Role::Publisher(publisher) = &mut self.role {
                     publisher.recording = true;
+                    if !self.endpoints.is_empty() {
+                        let options = self.app.receive_options(false);
+                        publisher.ingest.receive(&publisher.media, options);
+                    }
                     info!(session = %self.registration.sock.identifier, "recording over {}", self.protocol());
                 }
             }
@@ -412,11 +417,12 @@ impl Driver {
             }
             (Answer::Publish(granted), Asked::Publish(description)) => {
                 match self.publisher(now, &granted, &description) {
-                    Ok((ingest, sections)) => {
+                    Ok((ingest, media)) => {
                         self.role = Role::Publisher(Box::new(Publisher {
+                            ways: vec![None; media.len()],
+                            media,
                             ingest,
                             pending,
-                            ways: vec![None; sections],
                             recording: false,
                         }));
                         self.session.announce(now, Ok(()));
@@ -453,7 +459,7 @@ impl Driver {
         now: Instant,
         granted: &Granted,
         description: &[u8],
-    ) -> Result<(Ingest, usize), Refusal> {
+    ) -> Result<(Ingest, Vec<sdp::Media>), Refusal> {
         let unusable = |reason: &dyn ToString| Refusal::Unusable(reason.to_string());
         let description = sdp::Session::parse(description).map_err(|error| unusable(&error))?;
         if description.media.is_empty() {
@@ -465,7 +471,7 @@ impl Driver {
             debug!(stream = %granted.key, %error, "the granted stream cannot be written");
             Refusal::Taken
         })?;
-        Ok((ingest, description.media.len()))
+        Ok((ingest, description.media))
     }
 
     fn description(&mut self) -> Result<Description, Refusal> {
@@ -593,9 +599,8 @@ impl Driver {
                 for (channel, packet) in rtp::mux::frames(part.clone()) {
                     match player.ways.get(usize::from(channel / 2)).copied().flatten() {
                         Some(Ways::Tcp) => {
-                            let mut head = BytesMut::with_capacity(4);
-                            interleave_head(channel, packet.len(), &mut head);
-                            parts.extend([head.freeze(), packet]);
+                            let head = data_head(channel, packet.len() as u16);
+                            parts.extend([Bytes::copy_from_slice(&head), packet]);
                         }
                         Some(Ways::Udp(..)) => sent += self.endpoints.send(channel, &packet) as u64,
                         Some(Ways::Multicast) | None => {}
@@ -794,11 +799,6 @@ fn of_engine(refusal: EngineRefusal) -> Refusal {
         EngineRefusal::Taken => Refusal::Taken,
         EngineRefusal::Overload(text) => Refusal::Overload(text),
     }
-}
-
-fn interleave_head(channel: u8, len: usize, out: &mut BytesMut) {
-    let [high, low] = (len as u16).to_be_bytes();
-    out.extend_from_slice(&[b'$', channel, high, low]);
 }
 
 async fn some<T>(future: Option<&mut BoxFuture<'static, T>>) -> T {

@@ -23,7 +23,7 @@ fn filter(fixture: Fixture, kind: Kind, file: bool) -> &'static str {
         (Fixture::H265Aac, Kind::Video, false) => "filter_units=remove_types=32-35|39-40",
         (Fixture::H265Aac, Kind::Video, true) => "hevc_mp4toannexb,filter_units=remove_types=32-35|39-40",
         (Fixture::Av1Opus, Kind::Video, _) => "filter_units=remove_types=1-2|15",
-        (Fixture::Vp9Opus, Kind::Video, _) | (_, Kind::Audio, _) => "null",
+        (Fixture::Vp9Opus | Fixture::Vp8Opus, Kind::Video, _) | (_, Kind::Audio, _) => "null",
         (_, Kind::Video, false) => "filter_units=remove_types=6-9",
         (_, Kind::Video, true) => "h264_mp4toannexb,filter_units=remove_types=6-9",
     }
@@ -204,6 +204,12 @@ async fn h264_and_mp3() -> Result<()> {
 async fn vp9_and_opus() -> Result<()> {
     through(Fixture::Vp9Opus, DIRECT, Over::Tcp, &[Over::Tcp], BOTH).await?;
     through(Fixture::Vp9Opus, REPACKED, Over::Tcp, &[Over::Tcp], BOTH).await
+}
+
+#[tokio::test]
+async fn vp8_and_opus() -> Result<()> {
+    through(Fixture::Vp8Opus, DIRECT, Over::Tcp, &[Over::Tcp], BOTH).await?;
+    through(Fixture::Vp8Opus, REPACKED, Over::Tcp, &[Over::Tcp], BOTH).await
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! RTSP with real clients: publishers, players, cameras.
 
 mod client;
+mod codecs;
 mod integrity;
 mod lifecycle;
 mod players;
