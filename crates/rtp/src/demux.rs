@@ -8,7 +8,7 @@ use crate::payload::{self, Input, Unit, Unpacker};
 use crate::reorder::Limits;
 use crate::rtcp::{self, ReceiverReport, Rtcp};
 use crate::sdp::Media;
-use crate::source::{Received, Source as Arrivals};
+use crate::source::{Received, Source as Arrivals, Stats};
 use bytes::{Bytes, BytesMut};
 use media::codec::source::{self, Ready, Source};
 use media::frame::Wire;
@@ -254,6 +254,11 @@ impl Demuxer {
             let stats = lane.arrivals.stats();
             (lane.id, stats.lost, stats.received + stats.lost)
         })
+    }
+
+    /// Counts of each track's packets.
+    pub fn stats(&self) -> impl Iterator<Item = Stats> {
+        self.lanes.iter().flatten().map(|lane| lane.arrivals.stats())
     }
 
     fn lane(&mut self, section: usize) -> Result<&mut Lane, Error> {

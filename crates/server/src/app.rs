@@ -177,6 +177,7 @@ impl App {
             ip,
             config.rtp_proxy.port_range,
             usize::try_from(config.rtp_proxy.udp_recv_buffer).unwrap_or(usize::MAX),
+            &self.counters.rtp,
         )
     }
 

@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::{Atomic, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,26 @@ pub struct Counters {
     pub tls_errors: AtomicU64,
     /// Sessions that ended in a panic: defects.
     pub panics: AtomicU64,
+    /// RTP, in and out.
+    pub rtp: Arc<RtpCounters>,
     loads: Mutex<Loads>,
+}
+
+/// Packets of RTP sources, and datagrams to receivers.
+#[derive(Debug, Default)]
+pub struct RtpCounters {
+    /// Packets of sources that were received.
+    pub received: AtomicU64,
+    /// Packets that were missing when their time was over.
+    pub lost: AtomicU64,
+    /// Packets that came after they had been given up.
+    pub late: AtomicU64,
+    /// Packets that came twice.
+    pub duplicate: AtomicU64,
+    /// Packets of other sources or payload types than those of the session.
+    pub stray: AtomicU64,
+    /// Datagrams that the system did not take.
+    pub unsent: AtomicU64,
 }
 
 /// Busy times of the workers when they were looked at last.
@@ -257,6 +277,42 @@ fn server(registry: &mut Registry, app: &App) {
         "Sessions that ended in a panic: defects",
         read(&counters.panics),
     );
+    let rtp = &counters.rtp;
+    let names: [(&str, &str, &AtomicU64); 6] = [
+        (
+            "rtp_packets_received",
+            "RTP packets of publishers and sources",
+            &rtp.received,
+        ),
+        (
+            "rtp_packets_lost",
+            "RTP packets that never came, or too late",
+            &rtp.lost,
+        ),
+        (
+            "rtp_packets_late",
+            "RTP packets that came when they had been given up",
+            &rtp.late,
+        ),
+        (
+            "rtp_packets_duplicate",
+            "RTP packets that came twice",
+            &rtp.duplicate,
+        ),
+        (
+            "rtp_packets_stray",
+            "RTP packets that belong to no track of their session",
+            &rtp.stray,
+        ),
+        (
+            "rtp_datagrams_unsent",
+            "Datagrams that the system did not take",
+            &rtp.unsent,
+        ),
+    ];
+    for (name, help, value) in names {
+        counter(registry, name, help, read(value));
+    }
     gauge(
         registry,
         "uptime_seconds",

@@ -1,5 +1,6 @@
 //! UDP sockets for media: pairs of ports, RTP on the even one and RTCP on the next (RFC 3550, section 11).
 
+use crate::metrics::{Counters, RtpCounters};
 use crate::sessions::plain;
 use bytes::{Bytes, BytesMut};
 use config::PortRange;
@@ -8,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::net::UdpSocket;
 
@@ -23,6 +25,7 @@ pub struct Pair {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     ports: (u16, u16),
+    counters: Arc<RtpCounters>,
 }
 
 impl Pair {
@@ -31,7 +34,12 @@ impl Pair {
     /// # Errors
     ///
     /// No pair of the range is free, or sockets cannot be opened.
-    pub fn open(ip: IpAddr, range: PortRange, buffer: usize) -> io::Result<Self> {
+    pub fn open(
+        ip: IpAddr,
+        range: PortRange,
+        buffer: usize,
+        counters: &Arc<RtpCounters>,
+    ) -> io::Result<Self> {
         let (before, after) = (range.pairs(), range.pairs());
         // From anywhere, so that a port is not given to the next client while packets for the last one still arrive.
         let start = rand::rng().random_range(0..range.pairs().len().max(1));
@@ -39,7 +47,14 @@ impl Pair {
             let opened = socket(SocketAddr::new(ip, ports.0), buffer)
                 .and_then(|rtp| Ok((rtp, socket(SocketAddr::new(ip, ports.1), buffer)?)));
             match opened {
-                Ok((rtp, rtcp)) => return Ok(Self { rtp, rtcp, ports }),
+                Ok((rtp, rtcp)) => {
+                    return Ok(Self {
+                        rtp,
+                        rtcp,
+                        ports,
+                        counters: counters.clone(),
+                    });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(error),
             }
@@ -55,7 +70,13 @@ impl Pair {
     /// # Errors
     ///
     /// The group cannot be joined.
-    pub fn join(group: IpAddr, interface: IpAddr, ports: (u16, u16), buffer: usize) -> io::Result<Self> {
+    pub fn join(
+        group: IpAddr,
+        interface: IpAddr,
+        ports: (u16, u16),
+        buffer: usize,
+        counters: &Arc<RtpCounters>,
+    ) -> io::Result<Self> {
         let open = |port| -> io::Result<UdpSocket> {
             let address = SocketAddr::new(group, port);
             let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
@@ -76,6 +97,7 @@ impl Pair {
             rtp: open(ports.0)?,
             rtcp: open(ports.1)?,
             ports,
+            counters: counters.clone(),
         })
     }
 
@@ -102,8 +124,6 @@ pub struct Endpoint {
     ip: IpAddr,
     rtp: SocketAddr,
     rtcp: SocketAddr,
-    /// Datagrams that could not be sent: the peer is gone, or the system has no room.
-    unsent: u64,
 }
 
 impl Endpoint {
@@ -115,7 +135,6 @@ impl Endpoint {
             ip,
             rtp: SocketAddr::new(ip, ports.0),
             rtcp: SocketAddr::new(ip, ports.1),
-            unsent: 0,
         }
     }
 
@@ -135,7 +154,7 @@ impl Endpoint {
         match socket.try_send_to(packet, to) {
             Ok(count) => count,
             Err(_) => {
-                self.unsent += 1;
+                Counters::count(&self.pair.counters.unsent);
                 0
             }
         }
@@ -146,11 +165,6 @@ impl Endpoint {
         // The smallest valid packets: RTP without payload and an empty receiver report.
         self.send(false, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         self.send(true, &[0x80, 0xc9, 0, 1, 0, 0, 0, 0]);
-    }
-
-    /// Datagrams that could not be sent.
-    pub fn unsent(&self) -> u64 {
-        self.unsent
     }
 
     fn poll_recv(
@@ -288,21 +302,21 @@ mod tests {
     async fn a_pair_is_even_and_odd_and_the_range_is_a_bound() {
         let range = range().await;
         let mut open = Vec::new();
-        while let Ok(pair) = Pair::open(LOCAL, range, 64 * 1024) {
+        while let Ok(pair) = Pair::open(LOCAL, range, 64 * 1024, &Arc::default()) {
             let (rtp, rtcp) = pair.ports();
             assert!(rtp % 2 == 0 && rtcp == rtp + 1 && range.first <= rtp && rtcp <= range.last);
             open.push(pair);
         }
         assert!(open.len() <= usize::from(PortRange::MIN_LEN / 2));
-        let error = Pair::open(LOCAL, range, 0).expect_err("none is left");
+        let error = Pair::open(LOCAL, range, 0, &Arc::default()).expect_err("none is left");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(open);
-        Pair::open(LOCAL, range, 0).expect("free again");
+        Pair::open(LOCAL, range, 0, &Arc::default()).expect("free again");
     }
 
     #[tokio::test]
     async fn only_the_peer_is_heard_and_its_port_is_learned() {
-        let pair = Pair::open(LOCAL, range().await, 64 * 1024).expect("a pair");
+        let pair = Pair::open(LOCAL, range().await, 64 * 1024, &Arc::default()).expect("a pair");
         let ports = pair.ports();
         let mut endpoints = Endpoints::default();
         endpoints.set(0, Endpoint::new(pair, LOCAL, (9, 9)));

@@ -258,7 +258,8 @@ impl Puller {
             return Err(format!("{} is no multicast group", group.group));
         }
         let buffer = usize::try_from(attempt.app.config().rtp_proxy.udp_recv_buffer).unwrap_or(usize::MAX);
-        let pair = Pair::join(group.group, self.local.ip(), (group.rtp, group.rtcp), buffer)
+        let (counters, ports) = (&attempt.app.counters.rtp, (group.rtp, group.rtcp));
+        let pair = Pair::join(group.group, self.local.ip(), ports, buffer, counters)
             .map_err(|error| format!("cannot join the group {}: {error}", group.group))?;
         let source = group.source.unwrap_or(self.peer.ip());
         self.endpoints.set(section, Endpoint::new(pair, source, (0, 0)));
@@ -281,10 +282,9 @@ impl Puller {
     /// The stream is granted: what came meanwhile, and what will come, is for it.
     async fn feed(&mut self, attempt: &mut Attempt, granted: &Granted) -> Result<(), String> {
         let options = attempt.app.receive_options(self.carrier == Carrier::Tcp);
-        let link = attempt.app.link.clone();
-        let media = &self.media;
+        let (app, media) = (&attempt.app, &self.media);
         let ingest = attempt
-            .leased(|| Ingest::new(Instant::now(), granted, link.clone(), media, options))
+            .leased(|| Ingest::new(Instant::now(), granted, app, media, options))
             .await?;
         let ingest = self.ingest.insert(ingest);
         for start in std::mem::take(&mut self.starts) {

@@ -1,12 +1,16 @@
 //! From RTP packets to the hub: what an RTSP publisher and an RTSP pull have in common.
 
 use super::Feed;
-use crate::link::{Granted, Link};
+use crate::app::App;
+use crate::link::Granted;
+use crate::metrics::RtpCounters;
 use bytes::Bytes;
 use hub::{Closed, PublishError};
 use media::MediaKind;
 use rtp::demux::{Demuxer, Event, Options};
 use rtp::sdp::Media;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
@@ -19,7 +23,13 @@ pub struct Ingest {
     demuxer: Demuxer,
     next_report: Instant,
     counts_loss: bool,
+    counters: Arc<RtpCounters>,
+    /// What was told to `counters` already.
+    counted: Counts,
 }
+
+/// Packets of all tracks: received, lost, late, twice, strays.
+type Counts = [u64; 5];
 
 impl Ingest {
     /// Takes the right to write to a granted stream, and reads tracks as `media` describes them.
@@ -30,11 +40,11 @@ impl Ingest {
     pub fn new(
         now: Instant,
         granted: &Granted,
-        link: Link,
+        app: &App,
         media: &[Media],
         options: Options,
     ) -> Result<Self, PublishError> {
-        let mut feed = Feed::new(granted, link)?;
+        let mut feed = Feed::new(granted, app.link.clone())?;
         let demuxer = Demuxer::new(media, options);
         let has = |kind| demuxer.kinds().any(|found| found == kind);
         feed.tracks_declared(now, has(MediaKind::Video), has(MediaKind::Audio));
@@ -43,6 +53,8 @@ impl Ingest {
             demuxer,
             next_report: now + REPORT_INTERVAL,
             counts_loss: !options.limits.is_in_order(),
+            counters: app.counters.rtp.clone(),
+            counted: [0; 5],
         })
     }
 
@@ -50,6 +62,8 @@ impl Ingest {
     /// chooses its transport.
     pub fn receive(&mut self, media: &[Media], options: Options) {
         self.counts_loss = !options.limits.is_in_order();
+        self.count();
+        self.counted = [0; 5];
         self.demuxer = Demuxer::new(media, options);
     }
 
@@ -119,6 +133,7 @@ impl Ingest {
             return Vec::new();
         }
         self.next_report = now + REPORT_INTERVAL;
+        self.count();
         // Over TCP nothing is lost, and ZLM shows no figure (api.md, section 2.2).
         if self.counts_loss {
             let publisher = self.feed.publisher();
@@ -127,5 +142,40 @@ impl Ingest {
             }
         }
         self.demuxer.reports(now)
+    }
+
+    /// Adds what came since the last call to the counters of the server.
+    fn count(&mut self) {
+        let mut counts = [0; 5];
+        for stats in self.demuxer.stats() {
+            let track = [
+                stats.received,
+                stats.lost,
+                stats.late,
+                stats.duplicate,
+                stats.stray,
+            ];
+            for (sum, count) in counts.iter_mut().zip(track) {
+                *sum += count;
+            }
+        }
+        let RtpCounters {
+            received,
+            lost,
+            late,
+            duplicate,
+            stray,
+            unsent: _,
+        } = &*self.counters;
+        for (at, counter) in [received, lost, late, duplicate, stray].into_iter().enumerate() {
+            counter.fetch_add(counts[at].saturating_sub(self.counted[at]), Ordering::Relaxed);
+        }
+        self.counted = counts;
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.count();
     }
 }

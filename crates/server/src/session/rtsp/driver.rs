@@ -466,7 +466,7 @@ impl Driver {
             return Err(unusable(&"the description has no media section"));
         }
         let options = self.app.receive_options(true);
-        let ingest = Ingest::new(now, granted, self.app.link.clone(), &description.media, options);
+        let ingest = Ingest::new(now, granted, &self.app, &description.media, options);
         let ingest = ingest.map_err(|error| {
             debug!(stream = %granted.key, %error, "the granted stream cannot be written");
             Refusal::Taken

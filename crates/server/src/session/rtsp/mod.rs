@@ -46,7 +46,7 @@ async fn tunnelled(
     app: Arc<App>,
     registration: Registration,
     tls: bool,
-    mut io: Box<dyn Duplex>,
+    io: Box<dyn Duplex>,
     read: BytesMut,
     half: Half,
 ) {

@@ -63,12 +63,12 @@ impl Tunnels {
     }
 
     /// Gives the connection of a POST to its tunnel; gives it back if there is none, or if it has too many already.
-    pub fn join(&self, cookie: &str, half: Half) -> Result<(), Half> {
+    pub fn join(&self, cookie: &str, half: Half) -> Result<(), Box<Half>> {
         let Some(sender) = self.0.lock().get(cookie).cloned() else {
-            return Err(half);
+            return Err(Box::new(half));
         };
         sender.try_send(half).map_err(|error| match error {
-            TrySendError::Full(half) | TrySendError::Closed(half) => half,
+            TrySendError::Full(half) | TrySendError::Closed(half) => Box::new(half),
         })
     }
 }
