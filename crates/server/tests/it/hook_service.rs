@@ -106,7 +106,10 @@ async fn bodies_are_those_of_the_reference() -> Result<()> {
         ],
     ]
     .concat();
-    let registered = call("on_stream_changed", |body| body["regist"] == true).await;
+    let registered = call("on_stream_changed", |body| {
+        body["regist"] == true && body["schema"] == "rtmp"
+    })
+    .await;
     registered.assert_like_golden("on_stream_changed.regist_rtmp_rtmp_push", &changing);
     assert_eq!(
         registered.body["originUrl"],
@@ -118,9 +121,11 @@ async fn bodies_are_those_of_the_reference() -> Result<()> {
         .assert_like_golden("on_flow_report.http_flv_player", VARYING);
 
     publisher.terminate(SOON).await?;
-    call("on_stream_changed", |body| body["regist"] == false)
-        .await
-        .assert_like_golden("on_stream_changed.unregist_rtmp_rtmp_push", VARYING);
+    call("on_stream_changed", |body| {
+        body["regist"] == false && body["schema"] == "rtmp"
+    })
+    .await
+    .assert_like_golden("on_stream_changed.unregist_rtmp_rtmp_push", VARYING);
     call("on_flow_report", |body| body["player"] == false)
         .await
         .assert_like_golden("on_flow_report.rtmp_pusher", VARYING);

@@ -23,6 +23,8 @@ pub struct Ingest {
     demuxer: Demuxer,
     next_report: Instant,
     counts_loss: bool,
+    /// A packet came. What a description promises is no stream yet: players come when media does.
+    started: bool,
     counters: Arc<RtpCounters>,
     /// What was told to `counters` already.
     counted: Counts,
@@ -53,6 +55,7 @@ impl Ingest {
             demuxer,
             next_report: now + REPORT_INTERVAL,
             counts_loss: !options.limits.is_in_order(),
+            started: false,
             counters: app.counters.rtp.clone(),
             counted: [0; 5],
         })
@@ -69,6 +72,7 @@ impl Ingest {
 
     /// Takes an RTP packet of a media section. Nothing is published before [`Self::flush`].
     pub fn rtp(&mut self, now: Instant, section: usize, packet: Bytes) {
+        self.started = true;
         if let Err(error) = self.demuxer.rtp(now, section, packet) {
             self.feed.bad(&error);
         }
@@ -96,6 +100,9 @@ impl Ingest {
     ///
     /// The stream was closed.
     pub fn flush(&mut self, now: Instant) -> Result<(), Closed> {
+        if !self.started {
+            return Ok(());
+        }
         while let Some(event) = self.demuxer.poll(now) {
             match event {
                 Event::Frame(frame) => self.feed.frame(frame),
@@ -116,12 +123,16 @@ impl Ingest {
     /// The stream was closed.
     pub fn poll(&mut self, now: Instant) -> Result<(), Closed> {
         self.flush(now)?;
-        self.feed.poll(now)
+        if self.started {
+            self.feed.poll(now)?;
+        }
+        Ok(())
     }
 
     /// When [`Self::poll`] or [`Self::reports`] must be called.
     pub fn deadline(&self) -> Instant {
-        [self.feed.deadline(), self.demuxer.deadline()]
+        let tracks = self.feed.deadline().filter(|_| self.started);
+        [tracks, self.demuxer.deadline()]
             .into_iter()
             .flatten()
             .fold(self.next_report, Instant::min)
