@@ -1,3 +1,4 @@
 //! Both ends of a connection, without a socket.
 
 mod client;
+mod server;
