@@ -1,8 +1,6 @@
 //! What a session tells its driver.
 
 use super::Request;
-#[cfg(doc)]
-use super::ServerSession;
 use crate::tunnel;
 use bytes::Bytes;
 
@@ -20,14 +18,14 @@ pub enum Output {
 /// What the driver has to know or to decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// `DESCRIBE`: to be decided with [`ServerSession::describe`].
+    /// `DESCRIBE`: to be decided with [`ServerSession::describe`](super::ServerSession::describe).
     Describe(Request),
-    /// `ANNOUNCE` with this description: to be decided with [`ServerSession::announce`].
+    /// `ANNOUNCE` with this description: to be decided with [`ServerSession::announce`](super::ServerSession::announce).
     Announce(Request, Bytes),
-    /// `SETUP` of a track: to be decided with [`ServerSession::set_up`]. After a refusal it comes again if the client offers another
+    /// `SETUP` of a track: to be decided with [`ServerSession::set_up`](super::ServerSession::set_up). After a refusal it comes again if the client offers another
     /// transport.
     Setup(SetupRequest),
-    /// `PLAY`: to be decided with [`ServerSession::play`].
+    /// `PLAY`: to be decided with [`ServerSession::play`](super::ServerSession::play).
     Play,
     /// `PAUSE`: no media until the next `PLAY`.
     Pause,
