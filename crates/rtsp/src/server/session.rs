@@ -3,14 +3,16 @@
 //! One stream at a time: after `TEARDOWN` a connection may begin again with another. Requests that come while one is being
 //! decided wait in the caller's buffer, so pipelined requests are answered in their order.
 
-use super::request::{Allowed, Refusal, Request};
+use super::granted::{Flow, Granted, Urls};
+use super::{
+    Allowed, Description, Event, Output, PlayAnswer, Refusal, Request, SetupAnswer, SetupRefused,
+    SetupRequest, TimeoutReason, Ways,
+};
 use crate::message::{self, Headers, Limits, Message, Parser, Response};
-use crate::transport::{self, Lower, Transport};
 use crate::tunnel;
 use crate::url;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How a connection is served.
@@ -28,144 +30,6 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// What to do, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Bytes for the peer.
-    Send(Bytes),
-    /// Something happened.
-    Event(Event),
-    /// All is said: close the connection.
-    Close,
-}
-
-/// What the driver has to know or to decide.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// `DESCRIBE`: to be decided with [`ServerSession::describe`].
-    Describe(Request),
-    /// `ANNOUNCE` with this description: to be decided with [`ServerSession::announce`].
-    Announce(Request, Bytes),
-    /// `SETUP` of a track: to be decided with [`ServerSession::set_up`].
-    Setup(SetupRequest),
-    /// `PLAY`: to be decided with [`ServerSession::play`].
-    Play,
-    /// `PAUSE`: no media until the next `PLAY`.
-    Pause,
-    /// `RECORD`: media will come.
-    Record,
-    /// Interleaved data.
-    Data {
-        /// The track.
-        track: usize,
-        /// RTCP instead of RTP.
-        control: bool,
-        /// A packet.
-        data: Bytes,
-    },
-    /// `TEARDOWN`: the stream is let go of. The connection may begin again.
-    Teardown,
-    /// The connection is the half of a tunnel; it is not RTSP (yet). Nothing more comes out of this session.
-    Tunnel(tunnel::Half),
-    /// A deadline was missed; the connection closes.
-    TimedOut(TimeoutReason),
-}
-
-/// One track of a `SETUP`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetupRequest {
-    /// Its number in the description.
-    pub track: usize,
-    /// The transport, allowed and possible.
-    pub way: Ways,
-    /// The client will send.
-    pub record: bool,
-}
-
-/// How the media of a track travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ways {
-    /// Interleaved, on channels `2 * track` and the one after.
-    Tcp,
-    /// UDP: the client's ports for RTP and RTCP.
-    Udp(u16, u16),
-    /// UDP to a group.
-    Multicast,
-}
-
-/// What the answer to a `SETUP` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetupAnswer {
-    /// Interleaved.
-    Tcp {
-        /// Source of our packets.
-        ssrc: Option<u32>,
-    },
-    /// UDP.
-    Udp {
-        /// Source of our packets.
-        ssrc: Option<u32>,
-        /// Our ports for RTP and RTCP.
-        ports: (u16, u16),
-    },
-    /// A group.
-    Multicast {
-        /// Source of our packets.
-        ssrc: Option<u32>,
-        /// Its address.
-        group: IpAddr,
-        /// Its ports for RTP and RTCP.
-        ports: (u16, u16),
-        /// Hops.
-        ttl: u8,
-    },
-}
-
-/// Why a track is not set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetupRefused {
-    /// `461`: this transport is not there for this stream.
-    Transport,
-    /// `503`: no ports are left.
-    NoPorts,
-}
-
-/// What a player is told before it asks for tracks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Description {
-    /// The description.
-    pub sdp: String,
-    /// The `control` of each media section.
-    pub controls: Vec<String>,
-}
-
-/// What the answer to `PLAY` says about the first packet of each track.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlayAnswer {
-    /// Empty if nothing was sent yet.
-    pub tracks: Vec<TrackStart>,
-}
-
-/// Where a track starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrackStart {
-    /// Its number in the description.
-    pub track: usize,
-    /// Sequence number of its first packet, if it is known.
-    pub sequence: Option<u16>,
-    /// Its RTP time at the beginning of the range; the same moment for all tracks.
-    pub timestamp: u32,
-}
-
-/// Which deadline was missed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeoutReason {
-    /// The client did not get as far as playing or publishing.
-    Handshake,
-    /// Nothing came from a client that has to speak.
-    Silence,
-}
-
 /// What the connection is about.
 #[derive(Debug)]
 enum Stage {
@@ -173,25 +37,6 @@ enum Stage {
     Idle,
     /// Granted to a player or a publisher.
     Granted(Granted),
-}
-
-#[derive(Debug)]
-struct Granted {
-    /// The request's URL, which the tracks' URLs begin with.
-    base: String,
-    controls: Vec<String>,
-    /// How each track travels, once it is set up.
-    ways: Vec<Option<Ways>>,
-    publishes: bool,
-    flow: Flow,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    /// Before `PLAY` or `RECORD`.
-    Stopped,
-    Running,
-    Paused,
 }
 
 /// A request that waits for the driver.
@@ -203,9 +48,14 @@ struct Awaited {
 
 #[derive(Debug)]
 enum What {
-    Describe(String),
-    Announce(String, Vec<String>),
-    Setup(usize, Ways),
+    Describe(Urls),
+    Announce(Urls, Vec<String>),
+    Setup {
+        track: usize,
+        way: Ways,
+        /// What the client would take instead.
+        others: VecDeque<Ways>,
+    },
     Play,
 }
 
@@ -239,12 +89,13 @@ impl ServerSession {
     }
 
     /// Takes what it can use from the front of `input`; the rest stays there. While a request is being decided that is nothing.
+    /// It is not all either while many outputs wait: call again when they are drained, until nothing comes out.
     ///
     /// # Errors
     ///
     /// The peer does not speak RTSP, or a message is longer than allowed. The connection is to be closed.
     pub fn handle_bytes(&mut self, now: Instant, input: &mut BytesMut) -> Result<(), message::Error> {
-        while self.awaited.is_none() && !self.over {
+        while self.awaited.is_none() && !self.over && self.outputs.len() < MAX_OUTPUTS {
             let Some(message) = self.parser.next(input)? else {
                 break;
             };
@@ -274,12 +125,13 @@ impl ServerSession {
         self.outputs.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] must be called.
+    /// When [`Self::handle_timeout`] must be called; `None`: nothing is due, or not within the time that can be told.
     pub fn poll_timeout(&self) -> Option<(Instant, TimeoutReason)> {
         if self.awaited.is_some() || self.over {
             return None;
         }
-        let handshake = || Some((self.heard + self.config.handshake, TimeoutReason::Handshake));
+        let deadline = |limit, reason| Some((self.heard.checked_add(limit)?, reason));
+        let handshake = || deadline(self.config.handshake, TimeoutReason::Handshake);
         let Stage::Granted(granted) = &self.stage else {
             return handshake();
         };
@@ -287,9 +139,7 @@ impl ServerSession {
             Flow::Stopped => handshake(),
             // Who reads over TCP shows it by reading; who does not is found by the writes.
             Flow::Running if !granted.publishes && granted.over_tcp() => None,
-            Flow::Running | Flow::Paused => {
-                Some((self.heard + self.config.keep_alive, TimeoutReason::Silence))
-            }
+            Flow::Running | Flow::Paused => deadline(self.config.keep_alive, TimeoutReason::Silence),
         }
     }
 
@@ -304,41 +154,50 @@ impl ServerSession {
         }
     }
 
-    /// Ends the connection: the stream ended, or the server wants it so.
+    /// Ends the connection: the stream ended, or the server wants it so. A request that is being decided gets no answer.
     pub fn close(&mut self) {
         if !self.over {
             self.over = true;
+            // Nobody is left to be told.
+            self.awaited = None;
             self.outputs.push_back(Output::Close);
         }
     }
 
     /// Decides [`Event::Describe`].
     pub fn describe(&mut self, now: Instant, verdict: Result<Description, Refusal>) {
-        let Some((cseq, What::Describe(base))) = self.decided(now) else {
+        let Some((cseq, What::Describe(urls))) = self.decided(now, |what| matches!(what, What::Describe(..)))
+        else {
             return;
         };
         let description = match verdict {
             Ok(description) => description,
-            Err(refusal) => return self.refuse(cseq, refusal),
+            Err(refusal) => {
+                // What was granted before is let go of by asking for something else.
+                self.stage = Stage::Idle;
+                return self.refuse(cseq, refusal);
+            }
         };
         let response = Response::new(200, "OK")
-            .with("Content-Base", format!("{base}/"))
+            .with("Content-Base", format!("{}/", urls.base))
             .with("Session", self.session())
             .with("x-Accept-Dynamic-Rate", "1")
             .with("x-Accept-Retransmit", "our-retransmit")
             .with_body("application/sdp", description.sdp);
-        self.grant(base, description.controls, false);
+        self.stage = Stage::Granted(Granted::new(urls, description.controls, false));
         self.answer(cseq, response);
     }
 
     /// Decides [`Event::Announce`].
     pub fn announce(&mut self, now: Instant, verdict: Result<(), Refusal>) {
-        let Some((cseq, What::Announce(base, controls))) = self.decided(now) else {
+        let Some((cseq, What::Announce(urls, controls))) =
+            self.decided(now, |what| matches!(what, What::Announce(..)))
+        else {
             return;
         };
         match verdict {
             Ok(()) => {
-                self.grant(base, controls, true);
+                self.stage = Stage::Granted(Granted::new(urls, controls, true));
                 let response = Response::new(200, "OK").with("Session", self.session());
                 self.answer(cseq, response);
             }
@@ -348,58 +207,22 @@ impl ServerSession {
 
     /// Decides [`Event::Setup`].
     pub fn set_up(&mut self, now: Instant, verdict: Result<SetupAnswer, SetupRefused>) {
-        let Some((cseq, What::Setup(track, way))) = self.decided(now) else {
+        let Some((cseq, What::Setup { track, way, others })) =
+            self.decided(now, |what| matches!(what, What::Setup { .. }))
+        else {
             return;
         };
         let answer = match verdict {
             Ok(answer) => answer,
-            Err(SetupRefused::Transport) => return self.unsupported_transport(cseq),
-            Err(SetupRefused::NoPorts) => {
-                return self.answer(cseq, Response::new(503, "Service Unavailable"));
-            }
+            Err(refused) => return self.ask_way(cseq, track, others, refused),
         };
         let Stage::Granted(granted) = &mut self.stage else {
             return;
         };
-        granted.ways[track] = Some(way);
-        let record = granted.publishes;
-        let (mut transport, ssrc) = match answer {
-            SetupAnswer::Tcp { ssrc } => {
-                let channel = channel(track);
-                (
-                    format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1),
-                    ssrc,
-                )
-            }
-            SetupAnswer::Udp {
-                ssrc,
-                ports: (rtp, rtcp),
-            } => {
-                let client = match way {
-                    Ways::Udp(rtp, rtcp) => format!(";client_port={rtp}-{rtcp}"),
-                    Ways::Tcp | Ways::Multicast => String::new(),
-                };
-                (
-                    format!("RTP/AVP/UDP;unicast{client};server_port={rtp}-{rtcp}"),
-                    ssrc,
-                )
-            }
-            SetupAnswer::Multicast {
-                ssrc,
-                group,
-                ports: (rtp, rtcp),
-                ttl,
-            } => (
-                format!("RTP/AVP;multicast;destination={group};port={rtp}-{rtcp};ttl={ttl}"),
-                ssrc,
-            ),
-        };
-        if let Some(ssrc) = ssrc {
-            transport.push_str(&format!(";ssrc={ssrc:08X}"));
+        if let Some(place) = granted.ways.get_mut(track) {
+            *place = Some(way);
         }
-        if record {
-            transport.push_str(";mode=record");
-        }
+        let transport = answer.transport(track, way, granted.publishes);
         let response = Response::new(200, "OK")
             .with("Transport", transport)
             .with("x-Transport-Options", "late-tolerance=1.400000")
@@ -410,7 +233,7 @@ impl ServerSession {
 
     /// Decides [`Event::Play`]: media may follow from now on.
     pub fn play(&mut self, now: Instant, verdict: Result<PlayAnswer, Refusal>) {
-        let Some((cseq, What::Play)) = self.decided(now) else {
+        let Some((cseq, What::Play)) = self.decided(now, |what| matches!(what, What::Play)) else {
             return;
         };
         let answer = match verdict {
@@ -429,7 +252,7 @@ impl ServerSession {
             .iter()
             .filter_map(|start| {
                 let control = granted.controls.get(start.track)?;
-                let url = url::join(&format!("{}/", granted.base), control);
+                let url = url::join(&format!("{}/", granted.urls.base), control);
                 let sequence = start
                     .sequence
                     .map_or_else(String::new, |sequence| format!(";seq={sequence}"));
@@ -442,17 +265,20 @@ impl ServerSession {
         self.answer(cseq, response);
     }
 
-    /// What waited, if the decision still has a place.
-    fn decided(&mut self, now: Instant) -> Option<(Option<String>, What)> {
+    /// What waited, if that is what was decided.
+    fn decided(&mut self, now: Instant, this: impl Fn(&What) -> bool) -> Option<(Option<String>, What)> {
+        let awaited = self.awaited.take_if(|awaited| this(&awaited.what))?;
+        // The client's time begins when it has its answer.
         self.heard = self.heard.max(now);
-        let awaited = self.awaited.take()?;
         Some((awaited.cseq, awaited.what))
     }
 
     fn request(&mut self, request: message::Request) {
         let cseq = request.headers.get("CSeq").map(str::to_owned);
         if request.version.starts_with("HTTP/") {
-            match tunnel::half(&request) {
+            // Who has a stream speaks RTSP already.
+            let half = tunnel::half(&request).filter(|_| matches!(self.stage, Stage::Idle));
+            match half {
                 Some(half) => {
                     self.over = true;
                     self.outputs.push_back(Output::Event(Event::Tunnel(half)));
@@ -495,9 +321,13 @@ impl ServerSession {
             return self.wrong_state(cseq);
         }
         let asked = Request::of(&request.uri, &request.headers, false);
+        let urls = Urls {
+            base: asked.url.clone(),
+            asked: request.uri.clone(),
+        };
         self.awaited = Some(Awaited {
             cseq,
-            what: What::Describe(asked.url.clone()),
+            what: What::Describe(urls),
         });
         self.outputs.push_back(Output::Event(Event::Describe(asked)));
     }
@@ -520,9 +350,13 @@ impl ServerSession {
             // The driver looks at the name first, and will find no track.
             Err(_) => Vec::new(),
         };
+        let urls = Urls {
+            base: asked.url.clone(),
+            asked: request.uri,
+        };
         self.awaited = Some(Awaited {
             cseq,
-            what: What::Announce(asked.url.clone(), controls),
+            what: What::Announce(urls, controls),
         });
         self.outputs
             .push_back(Output::Event(Event::Announce(asked, request.body)));
@@ -538,30 +372,37 @@ impl ServerSession {
         let Some(track) = granted.track_of(&request.uri) else {
             return self.answer(cseq, Response::new(404, "Track Not Found"));
         };
-        let offers = request
-            .headers
-            .get("Transport")
-            .map(transport::parse)
-            .unwrap_or_default();
-        let allowed = self.config.allowed;
-        let publishes = granted.publishes;
-        // All tracks of a session travel alike, except that each has its own ports.
-        let settled = granted.ways.iter().flatten().next().copied();
-        let way = offers.iter().find_map(|offer| {
-            way_of(offer, allowed, publishes).filter(|way| settled.is_none_or(|settled| alike(settled, *way)))
-        });
-        let Some(way) = way else {
-            return self.unsupported_transport(cseq);
+        let offers = request.headers.get("Transport").unwrap_or_default();
+        let ways = granted.ways_of(track, offers, self.config.allowed);
+        self.ask_way(cseq, track, ways, SetupRefused::Transport);
+    }
+
+    /// Asks the driver for the first of `ways`; if there is none, it was `refused`.
+    fn ask_way(
+        &mut self,
+        cseq: Option<String>,
+        track: usize,
+        mut ways: VecDeque<Ways>,
+        refused: SetupRefused,
+    ) {
+        let Some(way) = ways.pop_front() else {
+            let response = match refused {
+                SetupRefused::Transport => Response::new(461, "Unsupported transport"),
+                SetupRefused::NoPorts => Response::new(503, "Service Unavailable"),
+            };
+            return self.answer(cseq, response);
         };
+        let record = matches!(&self.stage, Stage::Granted(granted) if granted.publishes);
         self.awaited = Some(Awaited {
             cseq,
-            what: What::Setup(track, way),
+            what: What::Setup {
+                track,
+                way,
+                others: ways,
+            },
         });
-        self.outputs.push_back(Output::Event(Event::Setup(SetupRequest {
-            track,
-            way,
-            record: publishes,
-        })));
+        self.outputs
+            .push_back(Output::Event(Event::Setup(SetupRequest { track, way, record })));
     }
 
     fn play_requested(&mut self, cseq: Option<String>) {
@@ -601,10 +442,12 @@ impl ServerSession {
     fn record_requested(&mut self, cseq: Option<String>) {
         match &mut self.stage {
             Stage::Granted(granted) if granted.publishes && granted.is_set_up() => {
-                granted.flow = Flow::Running;
+                let runs = std::mem::replace(&mut granted.flow, Flow::Running) == Flow::Running;
                 let response = Response::new(200, "OK").with("Session", self.session());
                 self.answer(cseq, response);
-                self.outputs.push_back(Output::Event(Event::Record));
+                if !runs {
+                    self.outputs.push_back(Output::Event(Event::Record));
+                }
             }
             Stage::Granted(_) => self.wrong_state(cseq),
             Stage::Idle => self.answer(cseq, Response::new(454, "Session Not Found")),
@@ -633,16 +476,6 @@ impl ServerSession {
         }
     }
 
-    fn grant(&mut self, base: String, controls: Vec<String>, publishes: bool) {
-        self.stage = Stage::Granted(Granted {
-            base,
-            ways: vec![None; controls.len()],
-            controls,
-            publishes,
-            flow: Flow::Stopped,
-        });
-    }
-
     fn refuse(&mut self, cseq: Option<String>, refusal: Refusal) {
         let (response, last) = refusal.response();
         if last {
@@ -650,10 +483,6 @@ impl ServerSession {
         } else {
             self.answer(cseq, response);
         }
-    }
-
-    fn unsupported_transport(&mut self, cseq: Option<String>) {
-        self.answer(cseq, Response::new(461, "Unsupported transport"));
     }
 
     fn wrong_state(&mut self, cseq: Option<String>) {
@@ -684,29 +513,8 @@ impl ServerSession {
     }
 }
 
-impl Granted {
-    /// The track that a SETUP's URL names.
-    fn track_of(&self, uri: &str) -> Option<usize> {
-        let asked = url::track(&self.base, uri)?;
-        // A publisher's control may be an absolute URL, or a path.
-        let means = |control: &String| {
-            !control.is_empty() && (control == asked || url::track(&self.base, control) == Some(asked))
-        };
-        if let Some(track) = self.controls.iter().position(means) {
-            return Some(track);
-        }
-        // A single track may be set up by the stream's own URL (RFC 2326, appendix C.3).
-        (self.controls.len() == 1 && asked.is_empty()).then_some(0)
-    }
-
-    fn is_set_up(&self) -> bool {
-        self.ways.iter().any(Option::is_some)
-    }
-
-    fn over_tcp(&self) -> bool {
-        self.ways.iter().flatten().all(|way| *way == Ways::Tcp)
-    }
-}
+/// Outputs that may wait. The answers to many short requests are longer than these.
+const MAX_OUTPUTS: usize = 128;
 
 /// The methods of [`ServerSession`], in the order of ZLM's answer (urls.md, section 4).
 const METHODS: &str =
@@ -716,36 +524,4 @@ const METHODS: &str =
 /// longer than ours).
 fn session(id: &str, keep_alive: Duration) -> String {
     format!("{id};timeout={}", keep_alive.as_secs().max(1))
-}
-
-/// The interleaved channel of a track's RTP. The client's wish is not heard, as in ZLM (urls.md, section 4): so the bytes are
-/// the same for all players. Descriptions have few tracks, so this stays below 256.
-fn channel(track: usize) -> u8 {
-    u8::try_from(track * 2).unwrap_or(u8::MAX - 1)
-}
-
-fn way_of(offer: &Transport, allowed: Allowed, publishes: bool) -> Option<Ways> {
-    let way = match offer.lower {
-        Lower::Tcp => Ways::Tcp,
-        Lower::Udp if offer.multicast => Ways::Multicast,
-        Lower::Udp => {
-            let (rtp, rtcp) = offer.client_port?;
-            Ways::Udp(rtp, rtcp)
-        }
-    };
-    let fits = match (way, allowed) {
-        (Ways::Multicast, _) if publishes => false,
-        (_, Allowed::Any)
-        | (Ways::Tcp, Allowed::Tcp)
-        | (Ways::Udp(..), Allowed::Udp)
-        | (Ways::Multicast, Allowed::Multicast) => true,
-        (Ways::Tcp | Ways::Udp(..) | Ways::Multicast, Allowed::Tcp | Allowed::Udp | Allowed::Multicast) => {
-            false
-        }
-    };
-    fits.then_some(way)
-}
-
-fn alike(one: Ways, other: Ways) -> bool {
-    std::mem::discriminant(&one) == std::mem::discriminant(&other)
 }

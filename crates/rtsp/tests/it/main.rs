@@ -1,3 +1,5 @@
 //! Both ends of a connection, without a socket.
 
 mod client;
+mod pair;
+mod server;
