@@ -226,6 +226,13 @@ impl Endpoints {
         self.tracks[track] = Some(endpoint);
     }
 
+    /// Closes the sockets of a track.
+    pub fn remove(&mut self, track: usize) {
+        if let Some(place) = self.tracks.get_mut(track) {
+            *place = None;
+        }
+    }
+
     /// The sockets of a track.
     pub fn get_mut(&mut self, track: usize) -> Option<&mut Endpoint> {
         self.tracks.get_mut(track).and_then(Option::as_mut)

@@ -41,7 +41,7 @@ impl Request {
         let path = url::request_path(uri);
         let (url, _) = uri.split_once('?').unwrap_or((uri, ""));
         let mut stream = path.stream;
-        let mut url = url.trim_end_matches('/').to_owned();
+        let mut url = without_user(url.trim_end_matches('/'));
         if publishes {
             // Some publishers name a description file (urls.md, section 4).
             for name in [&mut stream, &mut url] {
@@ -61,6 +61,16 @@ impl Request {
                 .and_then(|value| Credentials::parse(value).ok()),
         }
     }
+}
+
+/// Some clients leave user and password in the URL. Answers and lists have no use for them.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[host..])
 }
 
 /// Why a client does not get what it asked for (urls.md, section 4).
@@ -111,6 +121,23 @@ impl Refusal {
             ),
             Self::Unusable(reason) => (text(Response::new(403, "Forbidden"), reason), true),
             Self::Overload(reason) => (text(Response::new(503, "Service Unavailable"), reason), true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_of_a_url_go_no_further() {
+        for (uri, url) in [
+            ("rtsp://u:p@h:554/live/a?k=v", "rtsp://h:554/live/a"),
+            ("rtsp://u:p@ss@h/live/a@b/", "rtsp://h/live/a@b"),
+            ("rtsp://h/live/a", "rtsp://h/live/a"),
+            ("/live/a", "/live/a"),
+        ] {
+            assert_eq!(Request::of(uri, &Headers::new(), false).url, url);
         }
     }
 }

@@ -504,7 +504,11 @@ impl Driver {
             _ => None,
         };
         let answer = match way {
-            Ways::Tcp => SetupAnswer::Tcp { ssrc },
+            Ways::Tcp => {
+                // It may have been set up over UDP before.
+                self.endpoints.remove(track);
+                SetupAnswer::Tcp { ssrc }
+            }
             Ways::Udp(rtp, rtcp) => {
                 let pair = self
                     .app
@@ -521,8 +525,8 @@ impl Driver {
             Ways::Multicast => self.join_group(track, ssrc)?,
         };
         match &mut self.role {
-            Role::Player(player) => player.ways[track] = Some(way),
-            Role::Publisher(publisher) => publisher.ways[track] = Some(way),
+            Role::Player(player) => keep(&mut player.ways, track, way),
+            Role::Publisher(publisher) => keep(&mut publisher.ways, track, way),
             _ => return Err(SetupRefused::Transport),
         }
         Ok(answer)
@@ -798,6 +802,13 @@ fn of_engine(refusal: EngineRefusal) -> Refusal {
         EngineRefusal::NotFound(_) => Refusal::NotFound,
         EngineRefusal::Taken => Refusal::Taken,
         EngineRefusal::Overload(text) => Refusal::Overload(text),
+    }
+}
+
+/// Both ends count tracks alike; a track that is not there is passed over all the same.
+fn keep(ways: &mut [Option<Ways>], track: usize, way: Ways) {
+    if let Some(place) = ways.get_mut(track) {
+        *place = Some(way);
     }
 }
 
