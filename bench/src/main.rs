@@ -118,8 +118,8 @@ async fn measure(args: &RunArgs, binary: &Path, cores: Cores) -> Result<Report> 
     let mut report = Report::new(&plan, &clip)?;
     for round in 1..=args.rounds {
         for &viewers in &args.viewers {
-            // Side by side in time, so that a change in the machine's mood meets all three.
-            for subject in [Subject::Floor, Subject::HttpFlv, Subject::Rtmp] {
+            // Side by side in time, so that a change in the machine's mood meets all.
+            for subject in [Subject::Floor, Subject::HttpFlv, Subject::Rtmp, Subject::Rtsp] {
                 eprintln!(
                     "round {round} of {}: {viewers} viewers, {subject} ...",
                     args.rounds

@@ -37,6 +37,8 @@ pub enum Subject {
     HttpFlv,
     /// Tidegate, viewers over RTMP.
     Rtmp,
+    /// Tidegate, viewers over RTSP and TCP.
+    Rtsp,
 }
 
 impl fmt::Display for Subject {
@@ -45,6 +47,7 @@ impl fmt::Display for Subject {
             Self::Floor => "floor",
             Self::HttpFlv => "HTTP-FLV",
             Self::Rtmp => "RTMP",
+            Self::Rtsp => "RTSP",
         })
     }
 }
@@ -131,6 +134,11 @@ async fn watch(plan: &Plan, clip: &Clip, subject: Subject, viewers: u32) -> Resu
             let server = Server::start(plan, clip).await?;
             let address = server.rtmp();
             (Measured::Server(server), Kind::Rtmp, address)
+        }
+        Subject::Rtsp => {
+            let server = Server::start(plan, clip).await?;
+            let address = server.rtsp();
+            (Measured::Server(server), Kind::Rtsp, address)
         }
     };
     let alone = measured.usage()?;

@@ -38,6 +38,7 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Ports {
     rtmp: u16,
+    rtsp: u16,
     http: u16,
 }
 
@@ -76,6 +77,11 @@ impl Server {
     /// Where RTMP is spoken.
     pub fn rtmp(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.ports.rtmp).into()
+    }
+
+    /// Where RTSP is spoken.
+    pub fn rtsp(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.rtsp).into()
     }
 
     /// Where HTTP is spoken.

@@ -26,6 +26,8 @@ pub enum Kind {
     HttpFlv,
     /// RTMP.
     Rtmp,
+    /// RTSP over TCP.
+    Rtsp,
 }
 
 /// Room kept free in a read buffer: a key frame takes few reads.
@@ -99,6 +101,7 @@ async fn view(kind: Kind, io: TcpStream, tally: Arc<Tally>) -> Result<Infallible
         Kind::Plain => plain(io, &tally).await,
         Kind::HttpFlv => http_flv(io, &tally).await,
         Kind::Rtmp => rtmp(io, &tally).await,
+        Kind::Rtsp => rtsp(io, &tally).await,
     }
 }
 
@@ -195,6 +198,47 @@ async fn rtmp(mut io: TcpStream, tally: &Tally) -> Result<Infallible> {
             }
         }
         // In place of the deadlines of the session, which are about a server that cannot be trusted.
+        let count = read(&mut io, &mut buffer).await?;
+        tally.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        session.handle_bytes(Instant::now(), &mut buffer)?;
+    }
+}
+
+async fn rtsp(mut io: TcpStream, tally: &Tally) -> Result<Infallible> {
+    use rtsp::client::{ClientSession, Config, Event, Output, Role, TrackChoice};
+    let url = rtsp::url::parse(&format!("rtsp://{}/{STREAM}", io.peer_addr()?))?;
+    let mut session = ClientSession::new(Config::new(url, Role::Play), rand::random(), Instant::now());
+    let mut buffer = BytesMut::new();
+    let mut joined = false;
+    loop {
+        let now = Instant::now();
+        // The signs of life of a player.
+        session.handle_timeout(now);
+        while let Some(output) = session.poll_output() {
+            match output {
+                Output::Send(bytes) => timeout(SILENCE, io.write_all(&bytes)).await.context("write")??,
+                Output::Event(Event::Described { sdp, .. }) => {
+                    let described = rtp::sdp::Session::parse(sdp.as_bytes())?;
+                    let choices: Vec<TrackChoice> = described
+                        .media
+                        .iter()
+                        .enumerate()
+                        .map(|(index, media)| TrackChoice {
+                            index,
+                            control: media.control().unwrap_or_default().to_owned(),
+                        })
+                        .collect();
+                    session.choose(now, &choices)?;
+                }
+                Output::Event(Event::Data { .. }) if !joined => {
+                    joined = true;
+                    tally.joined.fetch_add(1, Ordering::Relaxed);
+                }
+                Output::Event(Event::Failed(failure)) => return Err(failure.into()),
+                Output::Event(Event::Ended) | Output::Close => bail!("the server ended the stream"),
+                Output::Event(_) => {}
+            }
+        }
         let count = read(&mut io, &mut buffer).await?;
         tally.bytes.fetch_add(count as u64, Ordering::Relaxed);
         session.handle_bytes(Instant::now(), &mut buffer)?;
