@@ -377,15 +377,16 @@ impl Lane {
     /// Notes the RTP time of a frame before it is written, so that the report before it is right.
     fn keep_time(&mut self, frame: &Frame) {
         let Some(packets) = self.passed(frame) else {
-            self.mapping = self.rtp_time(frame.pts).map(|timestamp| (frame.pts, timestamp));
+            let own = self.base.wrapping_add(ticks(frame.pts, self.clock_rate));
+            self.mapping = Some((frame.pts, self.rtp_time(frame.pts).unwrap_or(own)));
             return;
         };
         let Some(last) = packets.last().and_then(head) else {
             return;
         };
-        let expected = self.mapping.map(|(then, timestamp)| {
-            timestamp.wrapping_add(ticks(frame.pts - then, self.clock_rate))
-        });
+        let expected = self
+            .mapping
+            .map(|(then, timestamp)| timestamp.wrapping_add(ticks(frame.pts - then, self.clock_rate)));
         let goes_on = |source: &Source| {
             let now = last.timestamp.wrapping_add(source.timestamp);
             let off = expected.map_or(0, |expected| now.wrapping_sub(expected) as i32);
