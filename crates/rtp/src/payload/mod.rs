@@ -102,7 +102,6 @@ pub trait Sink {
 
 /// An unpacker for whatever a media section describes.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one for each track, moved once")]
 pub enum Unpacker {
     /// H.264.
     H264(h264::Unpacker),
@@ -279,7 +278,7 @@ fn aac_frame_ticks(format: &Format) -> u32 {
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let text = text.trim().as_bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return None;
     }
     text.chunks_exact(2)

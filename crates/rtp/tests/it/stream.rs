@@ -81,19 +81,18 @@ pub fn track(id: u8, codec: CodecId) -> Track {
 
 /// Parameter sets of x264 and x265 for two B-frames in a pyramid, in canonical form.
 pub fn sets(codec: CodecId) -> Bytes {
-    let (file, wanted): (&[u8], fn(&[u8]) -> bool) = match codec {
-        CodecId::H264 => (include_bytes!("../../testdata/ffmpeg-h264.annexb"), |unit| {
-            matches!(h264::nal_type(unit), 7 | 8)
-        }),
-        _ => (include_bytes!("../../testdata/ffmpeg-h265.annexb"), |unit| {
-            matches!(h265::nal_type(unit), 32..=34)
-        }),
-    };
     let mut out = BytesMut::new();
-    AnnexB::new(file)
-        .filter(|unit| wanted(unit))
-        .take(if codec == CodecId::H264 { 2 } else { 3 })
-        .for_each(|unit| put(unit, &mut out));
+    if codec == CodecId::H264 {
+        AnnexB::new(include_bytes!("../../testdata/ffmpeg-h264.annexb"))
+            .filter(|unit| matches!(h264::nal_type(unit), 7 | 8))
+            .take(2)
+            .for_each(|unit| put(unit, &mut out));
+    } else {
+        AnnexB::new(include_bytes!("../../testdata/ffmpeg-h265.annexb"))
+            .filter(|unit| matches!(h265::nal_type(unit), 32..=34))
+            .take(3)
+            .for_each(|unit| put(unit, &mut out));
+    }
     out.freeze()
 }
 
@@ -156,7 +155,7 @@ fn picture(codec: CodecId, key: bool, index: u32) -> Bytes {
     body.extend((0..len).map(|at| (at.wrapping_mul(31).wrapping_add(index.wrapping_mul(77)) >> 3) as u8 | 1));
     // No byte is 0, and still no picture is like another.
     for (at, byte) in body.iter_mut().skip(4).take(16).enumerate() {
-        *byte = (index >> at & 1) as u8 * 2 | 1;
+        *byte = ((index >> at & 1) as u8 * 2) | 1;
     }
     let mut out = BytesMut::new();
     match codec {
