@@ -294,7 +294,6 @@ impl Mux for Muxer {
             MediaKind::Video => self.options.video_mtu,
             MediaKind::Audio => self.options.audio_mtu,
         };
-        let mut buffer = BytesMut::with_capacity(self.lanes[at].room(frame, mtu) + REPORTS_ROOM);
         let first = self.lanes[at].mapping.is_none();
         self.lanes[at].keep_time(frame);
         let interval = if video {
@@ -307,13 +306,18 @@ impl Mux for Muxer {
             // Tracks are interleaved, so a step back is none unless it is long.
             Some(last) => (frame.dts - last).max(last - frame.dts) >= interval,
         };
-        if due || key && video {
-            self.reports(&self.lanes, frame.pts, &mut buffer);
+        let reported = if due || key && video {
             self.reported = Some(frame.dts);
+            &self.lanes[..]
         } else if first {
             // It had no time that a report could tell, or nobody knew of it.
-            self.reports(&self.lanes[at..=at], frame.pts, &mut buffer);
-        }
+            &self.lanes[at..=at]
+        } else {
+            &[]
+        };
+        let room = self.lanes[at].room(frame, mtu) + reported.len() * REPORT_ROOM;
+        let mut buffer = BytesMut::with_capacity(room);
+        self.reports(reported, frame.pts, &mut buffer);
         self.lanes[at].write(frame, mtu, &mut buffer);
         if !buffer.is_empty() {
             out.push(Packet {
@@ -475,8 +479,8 @@ fn payload_room(mtu: usize) -> usize {
 /// Least room for a payload, whatever the configured packet length.
 const MIN_PAYLOAD: usize = 100;
 
-/// Room for the reports of two tracks, with the names of their sources.
-const REPORTS_ROOM: usize = 128;
+/// Room for a sender report with the name of its source.
+const REPORT_ROOM: usize = 64;
 
 struct Writer<'a> {
     lane: &'a mut Lane,

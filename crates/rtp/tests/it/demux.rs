@@ -186,19 +186,18 @@ fn check(what: &str, frames: &[Frame], sent: &[Sent], run: &Run) {
         // From the first that came out on, which is a key frame where no description tells the configuration, nothing that arrived
         // whole is left out.
         let mut numbers = run.carried[&(id.0 * 2)].iter();
+        let begun = at(&got[0].1).0;
         let whole = frames
             .iter()
             .zip(sent)
             .enumerate()
             .filter(|(number, (frame, sent))| {
-                frame.track == id
-                    && numbers
-                        .by_ref()
-                        .take(rtp(sent).len())
-                        .filter(|came| !**came)
-                        .count()
-                        == 0
-                    && *number >= at(&got[0].1).0
+                // All of its numbers are to be taken, so this counts.
+                let mut lost = || {
+                    let came = numbers.by_ref().take(rtp(sent).len());
+                    came.filter(|came| !**came).count()
+                };
+                frame.track == id && lost() == 0 && *number >= begun
             });
         let whole = whole.count();
         assert!(got.len() >= whole, "{what}, {id:?}: {} of {whole}", got.len());
