@@ -74,6 +74,9 @@ pub enum Error {
 /// Most packets that are kept for a frame which is not complete yet. A frame of 16 MiB has 12,000 of them at 1,400 bytes.
 const MAX_WIRE: usize = 16 * 1024;
 
+/// Most bytes of them: a frame as long as may be, with the headers of its packets.
+const MAX_WIRE_LEN: usize = payload::MAX_UNIT_LEN + (payload::MAX_UNIT_LEN >> 2);
+
 /// Reads all tracks of one session.
 pub struct Demuxer {
     options: Options,
@@ -94,8 +97,7 @@ struct Lane {
     order: Option<Order>,
     /// The description that frames' packets are to be read by, if they are kept.
     wire: Option<Arc<str>>,
-    /// Packets whose frame is not complete.
-    packets: Vec<Bytes>,
+    kept: Kept,
     announced: Option<Track>,
 }
 
@@ -198,27 +200,51 @@ impl Demuxer {
         let index = usize::from(lane.id.0);
         while let Some(Received { packet, gap, restart }) = lane.arrivals.pop(now) {
             if restart {
+                // What nobody read ends on its own time line; the others drop what they hold.
+                if let Unpacker::Opaque(unpacker) = &mut lane.unpacker {
+                    unpacker.flush(&mut self.units);
+                }
+                for unit in self.units.drain(..) {
+                    let wire = lane.kept.take(0);
+                    let pts = self.align.media_time(now, index, unit.timestamp);
+                    lane.unit(unit, pts, wire, &mut self.events);
+                }
                 self.align.restart(index);
             }
             let ticks = self.align.ticks(index, packet.header().timestamp);
-            if lane.wire.is_some() {
-                lane.keep(packet.bytes().clone());
+            if gap && !crate::mux::is_passed_only(lane.codec.codec()) {
+                // The unpacker drops the frame that lost packets.
+                lane.kept.clear();
             }
+            lane.kept.push(packet.bytes());
             let input = Input {
                 payload: packet.payload(),
                 marker: packet.header().marker,
                 timestamp: ticks,
                 gap,
             };
-            if let Err(source) = lane.unpacker.push(input, &mut self.units) {
+            let result = lane.unpacker.push(input, &mut self.units);
+            for unit in self.units.drain(..) {
+                // The packet that ended it by its time begins the next one.
+                let behind = if unit.timestamp == ticks {
+                    0
+                } else {
+                    1 + lane.unpacker.held_back()
+                };
+                let wire = lane.kept.take(behind);
+                let pts = self.align.media_time(now, index, unit.timestamp);
+                lane.unit(unit, pts, wire, &mut self.events);
+            }
+            if lane.unpacker.dropped() || result.is_err() && lane.kind == MediaKind::Audio {
+                lane.kept.clear();
+            } else if result.is_err() {
+                // What came before was dropped.
+                lane.kept.take(1);
+            }
+            if let Err(source) = result {
                 let codec = lane.codec.codec().name();
                 self.events
                     .push_back(Event::Bad(Error::Payload { codec, source }));
-            }
-            for unit in self.units.drain(..) {
-                let wire = lane.wire_of(unit.timestamp == ticks);
-                let pts = self.align.media_time(now, index, unit.timestamp);
-                lane.unit(unit, pts, wire, &mut self.events);
             }
         }
     }
@@ -300,26 +326,10 @@ impl Lane {
             unpacker,
             codec,
             order,
+            kept: Kept::new(wire.is_some()),
             wire,
-            packets: Vec::new(),
             announced: None,
         })
-    }
-
-    fn keep(&mut self, packet: Bytes) {
-        if self.packets.len() >= MAX_WIRE {
-            self.packets.clear();
-        }
-        self.packets.push(packet);
-    }
-
-    /// The packets of a frame that is complete. `whole`: the last packet belongs to it; otherwise it begins the next one.
-    fn wire_of(&mut self, whole: bool) -> Option<Wire> {
-        self.wire.as_ref()?;
-        let rest = if whole { None } else { self.packets.pop() };
-        let wire = self.packets.drain(..).collect();
-        self.packets.extend(rest);
-        Some(wire)
     }
 
     fn unit(&mut self, unit: Unit, pts: MediaTime, wire: Option<Wire>, events: &mut VecDeque<Event>) {
@@ -370,17 +380,73 @@ impl Lane {
 
     /// The track, if it is ready and differs from what was announced.
     fn announce(&mut self) -> Option<Track> {
+        let (codec, config, params) = (self.codec.codec(), self.codec.config(), self.codec.params());
+        if let Some(known) = &self.announced
+            && (known.codec, known.config.as_ref(), &known.params) == (codec, config, &params)
+        {
+            return None;
+        }
         let track = Track {
             id: self.id,
-            codec: self.codec.codec(),
-            config: self.codec.config().cloned(),
-            params: self.codec.params(),
+            codec,
+            config: config.cloned(),
+            params,
             wire: self.wire.clone(),
         };
-        if !track.ready() || self.announced.as_ref() == Some(&track) {
+        if !track.ready() {
             return None;
         }
         self.announced = Some(track.clone());
         Some(track)
+    }
+}
+
+/// The packets of the frame that is not complete yet.
+#[derive(Default)]
+struct Kept {
+    /// They are wanted.
+    on: bool,
+    packets: Vec<Bytes>,
+    /// Bytes of the packets.
+    len: usize,
+    /// Some were too many; the frame goes without.
+    over: bool,
+}
+
+impl Kept {
+    fn new(on: bool) -> Self {
+        Self {
+            on,
+            ..Self::default()
+        }
+    }
+
+    fn push(&mut self, packet: &Bytes) {
+        if !self.on {
+            return;
+        }
+        if self.packets.len() >= MAX_WIRE || self.len + packet.len() > MAX_WIRE_LEN {
+            self.clear();
+            self.over = true;
+        }
+        self.len += packet.len();
+        self.packets.push(packet.clone());
+    }
+
+    /// The packets of a frame that is complete: all but the last `behind`, which are of the next one.
+    fn take(&mut self, behind: usize) -> Option<Wire> {
+        if !self.on {
+            return None;
+        }
+        let count = self.packets.len().saturating_sub(behind);
+        let wire: Wire = self.packets.drain(..count).collect();
+        self.len = self.packets.iter().map(Bytes::len).sum();
+        (!std::mem::take(&mut self.over)).then_some(wire)
+    }
+
+    fn clear(&mut self) {
+        self.packets.clear();
+        self.len = 0;
+        self.over = false;
     }
 }

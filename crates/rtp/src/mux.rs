@@ -84,11 +84,10 @@ struct Carried<'a> {
 fn carried(tracks: &[Track], direct: bool) -> Vec<Carried<'_>> {
     let mut carried: Vec<Carried<'_>> = Vec::with_capacity(tracks.len());
     for track in tracks {
-        let control = format!("trackID={}", carried.len());
-        if let Some((format, mut section)) = passed(track, direct) {
-            if !section.control().is_some_and(is_plain) {
-                set_control(&mut section, control);
-            }
+        if carried.len() == MAX_TRACKS {
+            break;
+        }
+        if let Some((format, section)) = passed(track, direct) {
             carried.push(Carried {
                 track,
                 format,
@@ -99,14 +98,18 @@ fn carried(tracks: &[Track], direct: bool) -> Vec<Carried<'_>> {
         {
             carried.push(Carried {
                 track,
-                section: format.media(&control, None),
+                section: format.media("", None),
                 format,
                 passed: false,
             });
         }
     }
+    name_controls(&mut carried);
     carried
 }
+
+/// Two channels each, of 256.
+const MAX_TRACKS: usize = 128;
 
 /// Dynamic payload types begin here (RFC 3551, section 3).
 const FIRST_DYNAMIC_TYPE: u8 = 96;
@@ -116,13 +119,40 @@ fn passed(track: &Track, direct: bool) -> Option<(Format, sdp::Media)> {
         .wire
         .as_ref()
         .filter(|_| direct || is_passed_only(track.codec))?;
-    let section = sdp::Media::parse_section(wire).ok()?;
+    let mut section = sdp::Media::parse_section(wire).ok()?;
+    // The packets get sources of ours.
+    section
+        .attributes
+        .retain(|(name, _)| !matches!(&**name, "ssrc" | "ssrc-group"));
     Some((Format::of(&section)?, section))
 }
 
-/// Whether a control can stand behind our own URL. A camera's may be absolute, and players have no business there.
+/// Gives each section a control of its own. A publisher's name stays if it can; the others get `trackID=n`.
+fn name_controls(carried: &mut [Carried<'_>]) {
+    let mut names: Vec<Option<String>> = Vec::with_capacity(carried.len());
+    for Carried { section, .. } in &*carried {
+        let name = section.control().filter(|name| is_plain(name)).map(str::to_owned);
+        let name = name.filter(|_| !names.iter().any(|other| other.as_deref() == section.control()));
+        names.push(name);
+    }
+    for index in 0..carried.len() {
+        if names[index].is_none() {
+            let free = (index..)
+                .map(|number| format!("trackID={number}"))
+                .find(|name| !names.iter().flatten().any(|other| other == name));
+            if let Some(name) = &free {
+                set_control(&mut carried[index].section, name.clone());
+            }
+            names[index] = free;
+        }
+    }
+}
+
+/// Whether a control can stand behind our own URL, and in the list of `RTP-Info`. A camera's may be absolute, and players have no
+/// business there.
 fn is_plain(control: &str) -> bool {
-    !control.is_empty() && !control.contains(['/', '?', '*', ' '])
+    let usable = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '*' | '#' | '"' | ',' | ';');
+    !control.is_empty() && control.chars().all(usable)
 }
 
 fn set_control(section: &mut sdp::Media, control: String) {
@@ -238,8 +268,7 @@ impl Mux for Muxer {
                 .iter()
                 .position(|old| old.channel == lane.channel && old.kind == lane.kind)
             {
-                let before = old.swap_remove(before);
-                lane.continues(&before);
+                lane.continues(old.swap_remove(before));
             }
             self.lanes.push(lane);
         }
@@ -265,10 +294,7 @@ impl Mux for Muxer {
             MediaKind::Video => self.options.video_mtu,
             MediaKind::Audio => self.options.audio_mtu,
         };
-        let len = frame.data.len();
-        let mut buffer =
-            BytesMut::with_capacity(len + (len / mtu.max(1) + 4) * (FRAME_HEAD + HEADER_LEN + 8) + 192);
-        let first = self.lanes[at].rtp_time(frame.pts).is_none();
+        let first = self.lanes[at].mapping.is_none();
         self.lanes[at].keep_time(frame);
         let interval = if video {
             REPORT_INTERVAL
@@ -277,15 +303,21 @@ impl Mux for Muxer {
         };
         let due = match self.reported {
             None => true,
-            Some(last) => frame.pts < last || frame.pts - last >= interval,
+            // Tracks are interleaved, so a step back is none unless it is long.
+            Some(last) => (frame.dts - last).max(last - frame.dts) >= interval,
         };
-        if at == lead && (due || key && video) {
-            self.reports(&self.lanes, frame.pts, &mut buffer);
-            self.reported = Some(frame.pts);
+        let reported = if due || key && video {
+            self.reported = Some(frame.dts);
+            &self.lanes[..]
         } else if first {
-            // Until its first packet a track that is passed on had no time that a report could tell.
-            self.reports(&self.lanes[at..=at], frame.pts, &mut buffer);
-        }
+            // It had no time that a report could tell, or nobody knew of it.
+            &self.lanes[at..=at]
+        } else {
+            &[]
+        };
+        let room = self.lanes[at].room(frame, mtu) + reported.len() * REPORT_ROOM;
+        let mut buffer = BytesMut::with_capacity(room);
+        self.reports(reported, frame.pts, &mut buffer);
         self.lanes[at].write(frame, mtu, &mut buffer);
         if !buffer.is_empty() {
             out.push(Packet {
@@ -299,7 +331,7 @@ impl Mux for Muxer {
 }
 
 impl Lane {
-    fn continues(&mut self, before: &Self) {
+    fn continues(&mut self, before: Self) {
         self.sequence = before.sequence;
         self.packets = before.packets;
         self.octets = before.octets;
@@ -311,6 +343,23 @@ impl Lane {
         } else if let (None, Some((time, timestamp))) = (&self.wire, self.mapping) {
             // From passed on to packed: the time line goes on.
             self.base = timestamp.wrapping_sub(ticks(time, self.clock_rate));
+        }
+        // Their picture numbers go on; nothing of the configuration is in them.
+        if let (Some(Packer::Vp8(_)), Some(Packer::Vp8(_))) | (Some(Packer::Vp9(_)), Some(Packer::Vp9(_))) =
+            (&self.packer, &before.packer)
+        {
+            self.packer = before.packer;
+        }
+    }
+
+    /// About how many bytes the packets of a frame take.
+    fn room(&self, frame: &Frame, mtu: usize) -> usize {
+        match self.passed(frame) {
+            Some(packets) => packets.iter().map(|packet| FRAME_HEAD + packet.len()).sum(),
+            None => {
+                let len = frame.data.len();
+                len + (len / payload_room(mtu) + 4) * (FRAME_HEAD + HEADER_LEN + 8)
+            }
         }
     }
 
@@ -332,34 +381,37 @@ impl Lane {
     /// Notes the RTP time of a frame before it is written, so that the report before it is right.
     fn keep_time(&mut self, frame: &Frame) {
         let Some(packets) = self.passed(frame) else {
-            self.mapping = self.rtp_time(frame.pts).map(|timestamp| (frame.pts, timestamp));
+            let own = self.base.wrapping_add(ticks(frame.pts, self.clock_rate));
+            self.mapping = Some((frame.pts, self.rtp_time(frame.pts).unwrap_or(own)));
             return;
         };
         let Some(last) = packets.last().and_then(head) else {
             return;
         };
-        let source = match self.source {
-            Some(source) if source.ssrc == last.ssrc => source,
-            Some(_) | None => {
-                let first = packets.first().and_then(head).unwrap_or(last);
-                match self.mapping {
-                    // The publisher's own numbers, until another one goes on.
-                    None => Source {
-                        ssrc: last.ssrc,
-                        sequence: 0,
-                        timestamp: 0,
-                    },
-                    Some((then, timestamp)) => {
-                        let now = timestamp.wrapping_add(ticks(frame.pts - then, self.clock_rate));
-                        Source {
-                            ssrc: last.ssrc,
-                            sequence: self.sequence.wrapping_sub(first.sequence),
-                            timestamp: now.wrapping_sub(last.timestamp),
-                        }
-                    }
-                }
-            }
+        let expected = self
+            .mapping
+            .map(|(then, timestamp)| timestamp.wrapping_add(ticks(frame.pts - then, self.clock_rate)));
+        let goes_on = |source: &Source| {
+            let now = last.timestamp.wrapping_add(source.timestamp);
+            let off = expected.map_or(0, |expected| now.wrapping_sub(expected) as i32);
+            source.ssrc == last.ssrc && off.unsigned_abs() <= self.clock_rate.saturating_mul(MAX_JUMP_SECS)
         };
+        let source = self.source.filter(goes_on).unwrap_or_else(|| {
+            let first = packets.first().and_then(head).unwrap_or(last);
+            match expected {
+                // The publisher's own numbers, until another one goes on.
+                None => Source {
+                    ssrc: last.ssrc,
+                    sequence: 0,
+                    timestamp: 0,
+                },
+                Some(expected) => Source {
+                    ssrc: last.ssrc,
+                    sequence: self.sequence.wrapping_sub(first.sequence),
+                    timestamp: expected.wrapping_sub(last.timestamp),
+                },
+            }
+        });
         self.source = Some(source);
         self.mapping = Some((frame.pts, last.timestamp.wrapping_add(source.timestamp)));
     }
@@ -377,8 +429,10 @@ impl Lane {
         let Some(mut packer) = self.packer.take() else {
             return;
         };
+        // The publisher's numbers do not go on behind our own.
+        self.source = None;
         let mut writer = Writer {
-            max: mtu.saturating_sub(HEADER_LEN).max(MIN_PAYLOAD),
+            max: payload_room(mtu),
             timestamp,
             lane: self,
             buffer,
@@ -411,8 +465,22 @@ impl Lane {
     }
 }
 
+/// The timestamps of one source may step by this much more or less than the time does. Some senders begin anew with the same SSRC,
+/// and a camera whose clock is set jumps by any time.
+const MAX_JUMP_SECS: u32 = 1;
+
+/// Room for a payload in packets of this length.
+fn payload_room(mtu: usize) -> usize {
+    mtu.min(usize::from(u16::MAX))
+        .saturating_sub(HEADER_LEN)
+        .max(MIN_PAYLOAD)
+}
+
 /// Least room for a payload, whatever the configured packet length.
 const MIN_PAYLOAD: usize = 100;
+
+/// Room for a sender report with the name of its source.
+const REPORT_ROOM: usize = 64;
 
 struct Writer<'a> {
     lane: &'a mut Lane,
@@ -456,11 +524,21 @@ fn frame_head(channel: u8, len: usize, buffer: &mut BytesMut) {
     buffer.put_u16(len as u16);
 }
 
-/// The fields of a packet that was checked when it came.
-fn head(packet: &Bytes) -> Option<Header> {
-    crate::Packet::parse(packet.clone())
-        .ok()
-        .map(|packet| *packet.header())
+/// What is renumbered in a packet. All that came were checked then.
+#[derive(Clone, Copy)]
+struct Head {
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+}
+
+fn head(packet: &Bytes) -> Option<Head> {
+    let &[_, _, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = packet.first_chunk::<HEADER_LEN>()?;
+    Some(Head {
+        sequence: u16::from_be_bytes([s0, s1]),
+        timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+        ssrc: u32::from_be_bytes([c0, c1, c2, c3]),
+    })
 }
 
 /// Modulo 2^32, as RTP counts.

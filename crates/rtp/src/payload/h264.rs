@@ -39,6 +39,16 @@ impl Unpacker {
         self.0.push(input, out)
     }
 
+    /// See [`super::Unpacker::dropped`].
+    pub(super) const fn dropped(&self) -> bool {
+        self.0.dropped()
+    }
+
+    /// See [`super::Unpacker::held_back`].
+    pub(super) const fn held_back(&self) -> usize {
+        self.0.held_back()
+    }
+
     /// Nothing follows: ends the unit that has begun. It is dropped if a fragment of it, or the marker that others of this source
     /// had, is missing.
     pub fn flush(&mut self, out: &mut Vec<Unit>) {

@@ -200,6 +200,34 @@ impl Unpacker {
         }
     }
 
+    /// Whether the last packet was thrown away, and with it the unit it belongs to.
+    pub(crate) fn dropped(&self) -> bool {
+        match self {
+            Self::H264(unpacker) => unpacker.dropped(),
+            Self::H265(unpacker) => unpacker.dropped(),
+            Self::Av1(unpacker) => unpacker.is_idle(),
+            Self::Vp8(unpacker) => unpacker.is_idle(),
+            Self::Vp9(unpacker) => unpacker.is_idle(),
+            Self::Aac(_) | Self::Latm(_) | Self::Mpa(_) | Self::Simple(_) | Self::Opaque(_) => false,
+        }
+    }
+
+    /// If the last packet ended a unit by its time: how many packets directly before it belong to the next unit nevertheless.
+    pub(crate) fn held_back(&self) -> usize {
+        match self {
+            Self::H264(unpacker) => unpacker.held_back(),
+            Self::H265(unpacker) => unpacker.held_back(),
+            Self::Av1(_)
+            | Self::Vp8(_)
+            | Self::Vp9(_)
+            | Self::Aac(_)
+            | Self::Latm(_)
+            | Self::Mpa(_)
+            | Self::Simple(_)
+            | Self::Opaque(_) => 0,
+        }
+    }
+
     /// A decoder configuration that came in band since the last call, where it does not stand in the units themselves.
     pub fn take_config(&mut self) -> Option<Bytes> {
         match self {

@@ -98,6 +98,11 @@ pub(super) struct Assembler<S> {
     markers_lie: bool,
     /// A unit without a marker ended when the time changed, and nothing was missing.
     unmarked: bool,
+    /// The last packet was thrown away.
+    dropped: bool,
+    /// Packets since the last one that the unit at hand ends with, and those that the unit which ended last by time left behind.
+    packets_behind: usize,
+    held_back: usize,
     syntax: PhantomData<S>,
 }
 
@@ -117,6 +122,9 @@ impl<S: Syntax> Assembler<S> {
             marked: None,
             markers_lie: false,
             unmarked: false,
+            dropped: false,
+            packets_behind: 0,
+            held_back: 0,
             syntax: PhantomData,
         }
     }
@@ -124,6 +132,7 @@ impl<S: Syntax> Assembler<S> {
     pub(super) fn push(&mut self, input: Input<'_>, out: &mut Vec<Unit>) -> Result<(), Error> {
         self.gap |= input.gap;
         // Empty packets keep a path open; they belong to no unit.
+        self.held_back = 0;
         if input.payload.is_empty() {
             return Ok(());
         }
@@ -141,6 +150,12 @@ impl<S: Syntax> Assembler<S> {
             self.drop_unit();
             self.skipping = true;
         }
+        self.dropped = self.skipping;
+        self.packets_behind = if self.parts_behind > 0 {
+            self.packets_behind + 1
+        } else {
+            0
+        };
         if input.marker && !self.markers_lie {
             if self.skipping {
                 self.skipping = false;
@@ -151,6 +166,16 @@ impl<S: Syntax> Assembler<S> {
             }
         }
         before.and(result)
+    }
+
+    /// The last packet was thrown away, and with it the unit it belongs to.
+    pub(super) const fn dropped(&self) -> bool {
+        self.dropped
+    }
+
+    /// Packets before the last one that a unit which it ended by its time left to the next unit.
+    pub(super) const fn held_back(&self) -> usize {
+        self.held_back
     }
 
     pub(super) fn flush(&mut self, out: &mut Vec<Unit>) {
@@ -187,6 +212,7 @@ impl<S: Syntax> Assembler<S> {
                 self.drop_unit();
             } else if self.has_slice {
                 self.end_unit(previous, out);
+                self.held_back = self.packets_behind;
                 self.unmarked = true;
             }
             self.doubt &= !self.data.is_empty();

@@ -83,6 +83,11 @@ impl Unpacker {
         self.finish(out);
     }
 
+    /// Nothing is held, or what comes is thrown away until the next one begins.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state != State::Taking
+    }
+
     fn take(&mut self, input: Input<'_>, out: &mut Vec<Unit>) -> Result<(), Error> {
         if input.gap && self.state == State::Taking {
             // What is missing may be its end.
