@@ -59,7 +59,6 @@ impl Clip {
                 frames.push(Frame {
                     time_ms,
                     len: tag.body.len() + TAG_OVERHEAD,
-                    wire: None,
                 });
             }
         }
