@@ -7,6 +7,7 @@ use crate::ring::{Entry, Ring};
 use crate::silence;
 use crate::stat::{Rate, TrackStat};
 use crate::stream::{EndReason, MuxId};
+use crate::wait::WaitList;
 use media::info::TrackInfo;
 use media::{CodecId, Frame, MediaTime, Mux, Packet, Track, TrackId};
 use parking_lot::Mutex;
@@ -21,6 +22,8 @@ pub(crate) struct Core {
     /// Readers may come.
     pub live: bool,
     pub closed: Option<EndReason>,
+    /// Who waits for the end without reading.
+    pub enders: WaitList,
     gop: Gop,
     lanes: Vec<Lane>,
     stats: Vec<(TrackId, CodecId, TrackStat)>,
@@ -67,6 +70,7 @@ impl Core {
             leased: false,
             live: false,
             closed: None,
+            enders: WaitList::default(),
             gop: Gop::new(limits),
             lanes: Vec::new(),
             stats: Vec::new(),
@@ -237,6 +241,7 @@ impl Core {
             return 0;
         }
         self.closed = Some(reason);
+        self.enders.drain_into(&mut effects.wakers);
         self.gop.restart(Arc::new([]), &mut effects.items);
         let lanes = std::mem::take(&mut self.lanes);
         for lane in &lanes {

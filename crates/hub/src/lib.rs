@@ -44,4 +44,4 @@ pub use limits::RingLimits;
 pub use publisher::{Admission, Progress, PublishError, Publisher};
 pub use reader::{Batch, BatchLimits, CountAs, Counted, Next, ReadError, Reader, ReaderOptions};
 pub use registry::{Hub, OpenError};
-pub use stream::{Closed, EndReason, MuxId, OnLeave, Stream, StreamConfig, TrackPolicy};
+pub use stream::{Closed, EndReason, Ended, MuxId, OnLeave, Stream, StreamConfig, TrackPolicy};

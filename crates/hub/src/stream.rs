@@ -8,14 +8,18 @@ use crate::publisher::{PublishError, Publisher};
 use crate::reader::{CountAs, Counted, ReadError, Reader, ReaderOptions};
 use crate::ring::Ring;
 use crate::session::Session;
+use crate::wait::Ticket;
 use media::info::{MediaInfo, OriginInfo};
 use media::options::ProtocolOptions;
 use media::stamp;
 use media::{Mux, Schema, StreamKey, Track};
 use parking_lot::Mutex;
+use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// A container, by a number that the caller chooses. The same number means the same bytes for every reader.
@@ -119,6 +123,7 @@ pub struct Stream {
     readers: ReaderCounts,
     core: Mutex<Core>,
     counters: Arc<Counters>,
+    kept: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// Facts that only reports need; apart from `core` so that reports do not hold up the publisher.
@@ -161,6 +166,7 @@ impl Stream {
             readers: ReaderCounts::default(),
             core: Mutex::new(Core::new(limits, now)),
             counters,
+            kept: OnceLock::new(),
         }
     }
 
@@ -378,6 +384,20 @@ impl Stream {
         }
     }
 
+    /// Waits for the end of the stream: for those who hold it and do not read. Readers learn it from [`crate::Next::Ended`].
+    /// Cancel-safe.
+    pub fn ended(self: &Arc<Self>) -> Ended {
+        Ended {
+            stream: self.clone(),
+            ticket: None,
+        }
+    }
+
+    /// Something that the stream's user keeps with it for its life; `make` is called once.
+    pub fn keep<T: Clone + Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Option<T> {
+        self.kept.get_or_init(|| Box::new(make())).downcast_ref().cloned()
+    }
+
     /// Ends the stream. Readers get the packets that are left, then [`crate::Next::Ended`]; the publisher's next call fails. The
     /// first reason stays. The name is free only after [`crate::Hub::remove`].
     pub fn close(&self, reason: EndReason) {
@@ -385,6 +405,38 @@ impl Stream {
         let muxers = self.core.lock().close(reason, &mut effects);
         self.counters.muxers.sub(muxers as u64);
         effects.settle(&self.counters);
+    }
+}
+
+/// See [`Stream::ended`].
+pub struct Ended {
+    stream: Arc<Stream>,
+    ticket: Option<Ticket>,
+}
+
+impl Future for Ended {
+    type Output = EndReason;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<EndReason> {
+        let this = self.get_mut();
+        let mut core = this.stream.core.lock();
+        match core.closed {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                this.ticket = Some(core.enders.register(this.ticket, context.waker()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            // Dropped outside the lock: a waker may own what it wakes.
+            let waker = self.stream.core.lock().enders.cancel(ticket);
+            drop(waker);
+        }
     }
 }
 

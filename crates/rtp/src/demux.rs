@@ -104,10 +104,20 @@ struct Lane {
 impl Demuxer {
     /// A demuxer for these media sections, in the order that packets name them by.
     pub fn new(media: &[Media], options: Options) -> Self {
+        Self::chosen(media, |_| true, options)
+    }
+
+    /// The same for those of the sections that were `chosen`, by their places: the others were not set up, and nothing comes for
+    /// them.
+    pub fn chosen(media: &[Media], chosen: impl Fn(usize) -> bool, options: Options) -> Self {
         let mut events = VecDeque::new();
         let mut lanes: Vec<Option<Lane>> = Vec::new();
         let mut rates = Vec::new();
-        for section in media {
+        for (place, section) in media.iter().enumerate() {
+            if !chosen(place) {
+                lanes.push(None);
+                continue;
+            }
             let id = rates.len() as u8;
             let lane = Lane::new(TrackId(id), section, options);
             match &lane {

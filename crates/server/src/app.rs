@@ -15,7 +15,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response};
 use config::Config;
 use hooks::Hooks;
-use hub::Hub;
+use hub::{Hub, Stream};
 use lifecycle::JobId;
 use lifecycle::op::RuleSource;
 use media::key::DEFAULT_VHOST;
@@ -138,15 +138,20 @@ impl App {
         }
     }
 
-    /// How RTP is written.
-    pub fn rtp_style(&self) -> RtpStyle {
-        let config = self.config();
-        RtpStyle {
-            video_mtu: config.rtp.video_mtu as usize,
-            audio_mtu: config.rtp.audio_mtu as usize,
-            stap_a: config.rtp.h264_stap_a,
-            direct: config.rtsp.direct_proxy,
-        }
+    /// How a stream's RTP is written: as it was configured when somebody first asked, so that all players of a stream are told and
+    /// sent the same.
+    pub fn rtp_style(&self, stream: &Stream) -> RtpStyle {
+        let style = || {
+            let config = self.config();
+            RtpStyle {
+                video_mtu: config.rtp.video_mtu as usize,
+                audio_mtu: config.rtp.audio_mtu as usize,
+                stap_a: config.rtp.h264_stap_a,
+                direct: config.rtsp.direct_proxy,
+            }
+        };
+        // Nothing else is kept with a stream.
+        stream.keep(style).unwrap_or_else(style)
     }
 
     /// What the sources of a stream's RTP packets are made of.
@@ -154,10 +159,10 @@ impl App {
         self.rtp_seed ^ incarnation.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// How RTP is received. `ordered`: over TCP, where nothing comes late.
-    pub fn receive_options(&self, ordered: bool) -> rtp::demux::Options {
+    /// How a stream's RTP is received. `ordered`: over TCP, where nothing comes late.
+    pub fn receive_options(&self, stream: &Stream, ordered: bool) -> rtp::demux::Options {
         rtp::demux::Options {
-            direct: self.config().rtsp.direct_proxy,
+            direct: self.rtp_style(stream).direct,
             limits: if ordered {
                 rtp::reorder::Limits::in_order()
             } else {

@@ -296,6 +296,11 @@ pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result
     {
         services.shutdown().await;
     }
+    // Each of them ends with the token.
+    app.tasks.close();
+    if timeout(Duration::from_secs(1), app.tasks.wait()).await.is_err() {
+        warn!(left = app.tasks.len(), "tasks that did not end in time");
+    }
     app.processes.shutdown(POLITE).await;
     // The end of the streams is told before the end of the server, unless the service is too slow for that.
     let patience = LAST_WORDS.min(grace.max(Duration::from_secs(1))) / 2;

@@ -132,6 +132,13 @@ impl Entry {
 }
 
 impl Registration {
+    /// Says that the connection does not play any more.
+    pub fn idle(&self) {
+        if let Some(entry) = self.sessions.entries.lock().get_mut(&self.id) {
+            entry.playing = None;
+        }
+    }
+
     /// Says that the connection plays a stream, until it ends.
     pub fn plays(&self, key: &StreamKey, schema: Schema) {
         if let Some(entry) = self.sessions.entries.lock().get_mut(&self.id) {

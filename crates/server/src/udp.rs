@@ -11,10 +11,22 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
+use tokio::time::timeout_at;
 
-/// Blocks that datagrams are read into; packets are slices of them.
+/// Blocks that datagrams are read into; packets are slices of them. The first is small: players send no more than reports.
 const BLOCK: usize = 128 * 1024;
+const FIRST_BLOCK: usize = 2 * ROOM;
+
+/// Bytes that the kernel may keep of what is sent to one peer: a key frame of a few hundred packets.
+const SEND_BUFFER: usize = 1024 * 1024;
+
+/// How long a batch may wait for room in that, before what does not fit is dropped.
+pub const SEND_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Pairs of ports that are tried at most. In a range this full the next client had better come later.
+const MAX_TRIES: usize = 256;
 
 /// Room for the next datagram: an Ethernet jumbo frame. Longer ones are cut, and so dropped by whoever reads them.
 const ROOM: usize = 9 * 1024;
@@ -43,7 +55,7 @@ impl Pair {
         let (before, after) = (range.pairs(), range.pairs());
         // From anywhere, so that a port is not given to the next client while packets for the last one still arrive.
         let start = rand::rng().random_range(0..range.pairs().len().max(1));
-        for ports in after.skip(start).chain(before.take(start)) {
+        for ports in after.skip(start).chain(before.take(start)).take(MAX_TRIES) {
             let opened = socket(SocketAddr::new(ip, ports.0), buffer)
                 .and_then(|rtp| Ok((rtp, socket(SocketAddr::new(ip, ports.1), buffer)?)));
             match opened {
@@ -61,7 +73,7 @@ impl Pair {
         }
         Err(io::Error::new(
             io::ErrorKind::AddrInUse,
-            "all pairs of the range are in use",
+            "no pair of the range is free",
         ))
     }
 
@@ -112,6 +124,7 @@ fn socket(address: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     // The system may allow less; then it is less.
     let _ = socket.set_recv_buffer_size(buffer);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
 }
@@ -122,8 +135,37 @@ pub struct Endpoint {
     pair: Pair,
     /// Only this address is heard.
     ip: IpAddr,
-    rtp: SocketAddr,
-    rtcp: SocketAddr,
+    rtp: Peer,
+    rtcp: Peer,
+}
+
+/// Where one kind of packets goes to.
+#[derive(Debug)]
+struct Peer {
+    address: SocketAddr,
+    /// A valid packet came from there, so that no other port is the peer's.
+    is_certain: bool,
+}
+
+impl Peer {
+    const fn new(ip: IpAddr, port: u16) -> Self {
+        Self {
+            address: SocketAddr::new(ip, port),
+            is_certain: false,
+        }
+    }
+
+    /// Behind address translation the peer's port is not the one it announced: it is learned from what comes. Some clients send no
+    /// more than a few bytes to open the way.
+    fn learn(&mut self, from: SocketAddr, packet: &[u8]) -> bool {
+        if self.is_certain {
+            return self.address.port() == from.port();
+        }
+        self.address.set_port(from.port());
+        // Version 2 and a whole head (RFC 3550, sections 5.1 and 6.4.2).
+        self.is_certain = packet.len() >= 8 && packet[0] >> 6 == 2;
+        true
+    }
 }
 
 impl Endpoint {
@@ -133,52 +175,74 @@ impl Endpoint {
         Self {
             pair,
             ip,
-            rtp: SocketAddr::new(ip, ports.0),
-            rtcp: SocketAddr::new(ip, ports.1),
+            rtp: Peer::new(ip, ports.0),
+            rtcp: Peer::new(ip, ports.1),
         }
     }
 
     /// Talks to these ports of its peer.
     pub fn talk_to(&mut self, ports: (u16, u16)) {
-        self.rtp.set_port(ports.0);
-        self.rtcp.set_port(ports.1);
+        self.rtp = Peer::new(self.ip, ports.0);
+        self.rtcp = Peer::new(self.ip, ports.1);
     }
 
-    /// Sends a datagram at once or not at all: UDP makes no promises, and waiting for one peer would hold up the others.
-    pub fn send(&mut self, control: bool, packet: &[u8]) -> usize {
-        let (socket, to) = if control {
-            (&self.pair.rtcp, self.rtcp)
+    fn to(&self, control: bool) -> (&UdpSocket, SocketAddr) {
+        if control {
+            (&self.pair.rtcp, self.rtcp.address)
         } else {
-            (&self.pair.rtp, self.rtp)
-        };
-        match socket.try_send_to(packet, to) {
-            Ok(count) => count,
-            Err(_) => {
-                Counters::count(&self.pair.counters.unsent);
-                0
+            (&self.pair.rtp, self.rtp.address)
+        }
+    }
+
+    /// Sends a datagram at once or not at all. Returns its length, or 0.
+    pub fn send_now(&self, control: bool, packet: &[u8]) -> usize {
+        let (socket, to) = self.to(control);
+        socket.try_send_to(packet, to).unwrap_or_else(|_| self.unsent())
+    }
+
+    /// Sends a datagram when there is room for it, until a time.
+    async fn send(&self, control: bool, packet: &[u8], until: Instant) -> usize {
+        let (socket, to) = self.to(control);
+        loop {
+            match socket.try_send_to(packet, to) {
+                Ok(count) => return count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if timeout_at(until.into(), socket.writable()).await.is_err() {
+                        return self.unsent();
+                    }
+                }
+                // "Nobody listens there", about something sent before, is told here as well: this one was not sent.
+                Err(_) => return self.unsent(),
             }
         }
     }
 
+    fn unsent(&self) -> usize {
+        Counters::count(&self.pair.counters.unsent);
+        0
+    }
+
     /// Opens the way through the peer's firewall or address translation, as RTSP clients do before they play.
-    pub fn punch(&mut self) {
+    pub fn punch(&self) {
         // The smallest valid packets: RTP without payload and an empty receiver report.
-        self.send(false, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        self.send(true, &[0x80, 0xc9, 0, 1, 0, 0, 0, 0]);
+        self.send_now(false, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        self.send_now(true, &[0x80, 0xc9, 0, 1, 0, 0, 0, 0]);
     }
 
     fn poll_recv(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut BytesMut,
+        grown: &mut bool,
         control: bool,
     ) -> Poll<io::Result<Bytes>> {
         let socket = if control { &self.pair.rtcp } else { &self.pair.rtp };
         loop {
-            if buffer.capacity() - buffer.len() < ROOM {
-                buffer.reserve(BLOCK);
-            }
             ready!(socket.poll_recv_ready(context))?;
+            if buffer.capacity() - buffer.len() < ROOM {
+                buffer.reserve(if *grown { BLOCK } else { FIRST_BLOCK });
+                *grown = true;
+            }
             let from = match socket.try_recv_buf_from(buffer) {
                 Ok((_, from)) => plain(from),
                 // Not ready after all: asked again above, which also leaves word for a wake-up.
@@ -186,13 +250,10 @@ impl Endpoint {
                 Err(error) => return Poll::Ready(Err(error)),
             };
             let datagram = buffer.split().freeze();
-            if from.ip() != self.ip {
-                continue;
-            }
-            // Behind address translation the peer's ports are not those it announced.
             let known = if control { &mut self.rtcp } else { &mut self.rtp };
-            known.set_port(from.port());
-            return Poll::Ready(Ok(datagram));
+            if from.ip() == self.ip && known.learn(from, &datagram) {
+                return Poll::Ready(Ok(datagram));
+            }
         }
     }
 }
@@ -202,6 +263,8 @@ impl Endpoint {
 pub struct Endpoints {
     tracks: Vec<Option<Endpoint>>,
     buffer: BytesMut,
+    /// A block was needed.
+    grown: bool,
     /// Whose turn it is.
     next: usize,
 }
@@ -243,10 +306,23 @@ impl Endpoints {
         self.tracks.iter().all(Option::is_none)
     }
 
-    /// Sends a packet of an interleaved channel to its track's peer; returns its length, or 0 if it could not be sent.
-    pub fn send(&mut self, channel: u8, packet: &[u8]) -> usize {
-        self.get_mut(usize::from(channel / 2))
-            .map_or(0, |endpoint| endpoint.send(channel % 2 == 1, packet))
+    /// Sends a packet of an interleaved channel to its track's peer when there is room for it, until a time; returns its length, or
+    /// 0 if it could not be sent.
+    pub async fn send(&self, channel: u8, packet: &[u8], until: Instant) -> usize {
+        match self.track(channel) {
+            Some(endpoint) => endpoint.send(channel % 2 == 1, packet, until).await,
+            None => 0,
+        }
+    }
+
+    /// The same, at once or not at all.
+    pub fn send_now(&self, channel: u8, packet: &[u8]) -> usize {
+        self.track(channel)
+            .map_or(0, |endpoint| endpoint.send_now(channel % 2 == 1, packet))
+    }
+
+    fn track(&self, channel: u8) -> Option<&Endpoint> {
+        self.tracks.get(usize::from(channel / 2))?.as_ref()
     }
 
     /// The next datagram. Never, if there are no sockets. Cancel-safe.
@@ -269,7 +345,7 @@ impl Endpoints {
                 continue;
             };
             loop {
-                match endpoint.poll_recv(context, &mut self.buffer, control) {
+                match endpoint.poll_recv(context, &mut self.buffer, &mut self.grown, control) {
                     Poll::Ready(Ok(data)) => {
                         if !control {
                             self.next = (track + 1) % count;
@@ -333,9 +409,22 @@ mod tests {
             .expect("sent");
         let datagram = endpoints.recv().await.expect("heard");
         assert!((datagram.track, datagram.control) == (0, false) && datagram.data == "from elsewhere");
-        assert_eq!(endpoints.send(0, b"answer"), 6);
+        assert_eq!(endpoints.send_now(0, b"answer"), 6);
         let mut answer = [0; 16];
         let count = peer.recv(&mut answer).await.expect("answered");
         assert_eq!(&answer[..count], b"answer");
+        // What opened the way was no RTP. Once that has come, it is settled who the peer is.
+        let (rtp, other) = ([0x80; 12], UdpSocket::bind((LOCAL, 0)).await.expect("a port"));
+        peer.send_to(&rtp, (LOCAL, ports.0)).await.expect("sent");
+        assert_eq!(endpoints.recv().await.expect("heard").data, rtp[..]);
+        other
+            .send_to(b"an impostor's", (LOCAL, ports.0))
+            .await
+            .expect("sent");
+        peer.send_to(b"the last", (LOCAL, ports.0)).await.expect("sent");
+        assert_eq!(endpoints.recv().await.expect("heard").data, "the last");
+        let until = Instant::now() + SEND_PATIENCE;
+        assert_eq!(endpoints.send(0, b"answer", until).await, 6);
+        assert_eq!(peer.recv(&mut answer).await.expect("answered"), 6);
     }
 }

@@ -20,8 +20,8 @@ pub struct Challenge {
     pub nonce: String,
     /// Basic or Digest.
     pub scheme: Scheme,
-    /// Offer SHA-256 besides MD5. Not where passwords may be known as [`Secret::Ha1Md5`] only: a client that takes SHA-256
-    /// could not be judged.
+    /// Offer SHA-256 besides MD5. A client that takes it cannot be judged by a [`Secret::Ha1Md5`]; see
+    /// [`Credentials::need_password`].
     pub sha256: bool,
 }
 
@@ -127,6 +127,12 @@ struct DigestCredentials {
 }
 
 impl Credentials {
+    /// Whether only [`Secret::Plain`] can judge them: a Digest by another hash than MD5. Where no more than [`Secret::Ha1Md5`] is
+    /// known, the client is to be asked again, for MD5 alone.
+    pub fn need_password(&self) -> bool {
+        matches!(&self.0, Kind::Digest(digest) if digest.algorithm.hash != Hash::Md5)
+    }
+
     /// Reads the value of the header.
     pub fn parse(header: &str) -> Result<Self, Error> {
         let header = header.trim();

@@ -70,6 +70,23 @@ pub enum Ways {
     Multicast,
 }
 
+impl Ways {
+    /// Makes it the way of a track. The tracks of a session travel alike: those that were to travel otherwise have to be set up
+    /// again. A track that is not there is passed over.
+    pub fn choose(self, track: usize, ways: &mut [Option<Self>]) {
+        for way in ways.iter_mut() {
+            *way = way.filter(|way| way.is_like(self));
+        }
+        if let Some(place) = ways.get_mut(track) {
+            *place = Some(self);
+        }
+    }
+
+    pub(super) fn is_like(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+}
+
 /// Which deadline was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeoutReason {

@@ -63,16 +63,14 @@ impl Granted {
 
     /// How `track` may travel, of what the client offers in `Transport`, in its order.
     pub(super) fn ways_of(&self, track: usize, header: &str, allowed: Allowed) -> VecDeque<Ways> {
-        // All tracks of a session travel alike, except that each has its own ports. Of a track that is set up again the old way
-        // does not count: so a client falls back to another.
-        let settled = (0..)
-            .zip(&self.ways)
-            .filter(|(other, _)| *other != track)
-            .find_map(|(_, way)| *way);
+        // All tracks of a session travel alike, except that each has its own ports. With a track that is set up again a client
+        // falls back to another way, for all of them.
+        let again = self.ways.get(track).is_some_and(Option::is_some);
+        let settled = self.ways.iter().find_map(|way| *way).filter(|_| !again);
         transport::parse(header)
             .iter()
             .filter_map(|offer| way_of(offer, allowed, self.publishes))
-            .filter(|way| settled.is_none_or(|settled| alike(settled, *way)))
+            .filter(|way| settled.is_none_or(|settled| settled.is_like(*way)))
             .collect()
     }
 
@@ -109,10 +107,6 @@ fn way_of(offer: &Transport, allowed: Allowed, publishes: bool) -> Option<Ways> 
         }
     };
     fits.then_some(way)
-}
-
-fn alike(one: Ways, other: Ways) -> bool {
-    std::mem::discriminant(&one) == std::mem::discriminant(&other)
 }
 
 /// RFC 3551 and RFC 4585.

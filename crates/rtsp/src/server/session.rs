@@ -219,9 +219,7 @@ impl ServerSession {
         let Stage::Granted(granted) = &mut self.stage else {
             return;
         };
-        if let Some(place) = granted.ways.get_mut(track) {
-            *place = Some(way);
-        }
+        way.choose(track, &mut granted.ways);
         let transport = answer.transport(track, way, granted.publishes);
         let response = Response::new(200, "OK")
             .with("Transport", transport)

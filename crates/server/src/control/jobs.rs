@@ -96,11 +96,7 @@ impl Jobs {
         let app = self.app.clone();
         let ending = Ending::of(&app.link, job, |job, reason| Event::PullEnded { job, reason });
         self.tasks.spawn(job, async move {
-            ending.because(tokio::select! {
-                biased;
-                () = stop.cancelled() => "stopped".to_owned(),
-                reason = pull::run(app, job, spec, accepted, sock) => reason,
-            });
+            ending.because(pull::run(app, job, spec, accepted, sock, stop).await);
         });
     }
 

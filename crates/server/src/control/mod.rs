@@ -367,15 +367,16 @@ impl Control {
         };
         match self.app.hub.open(key.clone(), stream, Instant::now()) {
             Ok(stream) => {
+                // From now on a new configuration is for other streams: what is described must be what is sent.
+                let style = self.app.rtp_style(&stream);
                 // Made for nobody if the options ask for it, so that the first viewer finds it running.
                 if schemas.contains(&media::Schema::Rtmp) && !options.on_demand(media::Schema::Rtmp) {
-                    let style = self.app.style();
+                    let flv = self.app.style();
                     for mux in [crate::containers::FLV, crate::containers::RTMP] {
-                        let _ = stream.attach_eager(mux, || crate::containers::muxer(mux, style));
+                        let _ = stream.attach_eager(mux, || crate::containers::muxer(mux, flv));
                     }
                 }
                 if schemas.contains(&media::Schema::Rtsp) && !options.on_demand(media::Schema::Rtsp) {
-                    let style = self.app.rtp_style();
                     let muxer = || crate::containers::rtsp(&self.app, &stream, style);
                     let _ = stream.attach_eager(crate::containers::RTSP, muxer);
                 }

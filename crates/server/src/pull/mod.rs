@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// How long a source may send nothing (`media_timeout_ms` of the request; lifecycle.md, section 10).
 const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,15 +32,17 @@ struct Attempt {
     accepted: Option<oneshot::Receiver<Granted>>,
     sock: SockSlot,
     media_timeout: Duration,
+    stop: CancellationToken,
 }
 
-/// Pulls until the source ends or fails; returns why.
+/// Pulls until the source ends or fails, or it is stopped; returns why.
 pub async fn run(
     app: Arc<App>,
     job: JobId,
     spec: PullSpec,
     accepted: oneshot::Receiver<Granted>,
     sock: SockSlot,
+    stop: CancellationToken,
 ) -> String {
     let mut attempt = Attempt {
         app,
@@ -48,6 +51,7 @@ pub async fn run(
         accepted: Some(accepted),
         sock,
         media_timeout: MEDIA_TIMEOUT,
+        stop: stop.clone(),
     };
     let media_timeout = attempt
         .option("media_timeout_ms")
@@ -55,11 +59,26 @@ pub async fn run(
     if let Some(time) = media_timeout.filter(|ms| *ms > 0) {
         attempt.media_timeout = Duration::from_millis(time);
     }
-    let (scheme, _) = attempt.spec.url.split_once("://").unwrap_or_default();
-    match scheme.to_ascii_lowercase().as_str() {
-        "rtmp" | "rtmps" => rtmp::run(attempt).await,
-        "rtsp" | "rtsps" => rtsp::run(attempt).await,
-        _ => http_flv::run(attempt).await,
+    let scheme = attempt
+        .spec
+        .url
+        .split_once("://")
+        .map_or("", |(scheme, _)| scheme)
+        .to_ascii_lowercase();
+    // It says goodbye when it is stopped.
+    if matches!(scheme.as_str(), "rtsp" | "rtsps") {
+        return rtsp::run(attempt).await;
+    }
+    let running = async {
+        match scheme.as_str() {
+            "rtmp" | "rtmps" => rtmp::run(attempt).await,
+            _ => http_flv::run(attempt).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => "stopped".to_owned(),
+        reason = running => reason,
     }
 }
 

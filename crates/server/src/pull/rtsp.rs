@@ -2,7 +2,7 @@
 
 use super::Attempt;
 use crate::deadline::at;
-use crate::dial::{Dialed, dial};
+use crate::dial::{Dialed, Duplex, dial};
 use crate::egress::{WRITE_TIMEOUT, write_all};
 use crate::link::Granted;
 use crate::session::ingest::rtp::Ingest;
@@ -19,6 +19,7 @@ use rtsp::url::{self, RtspUrl};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::time::timeout;
 use tracing::info;
 
 /// Redirections that are followed.
@@ -26,6 +27,9 @@ const MAX_REDIRECTS: usize = 5;
 
 /// Pause between signs of life unless the request says otherwise (`beat_interval_ms`).
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Packets that may come before the stream is granted: of a camera that does not wait for its own answer.
 const MAX_EARLY: usize = 4096;
@@ -66,10 +70,15 @@ struct Redirected(String);
 
 async fn pull(attempt: &mut Attempt, began: Instant, session: Config) -> Result<Redirected, String> {
     let config = attempt.app.config();
-    let (url, carrier) = (&session.url, session.carrier);
+    let (url, carrier, by) = (&session.url, session.carrier, session.keep_alive.by);
     let connecting = dial(&config, attempt.job, &url.host, url.port, url.tls);
     let connecting = async { connecting.await.map_err(|error| error.to_string()) };
-    let Dialed { mut io, sock } = attempt.within(began, "rtsp", connecting).await?;
+    let stop = attempt.stop.clone();
+    let Dialed { mut io, sock } = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err("stopped".to_owned()),
+        dialed = attempt.within(began, "rtsp", connecting) => dialed?,
+    };
     let (local, peer) = (sock.local, sock.peer);
     *attempt.sock.lock() = Some(sock);
     let session = Config {
@@ -84,6 +93,7 @@ async fn pull(attempt: &mut Attempt, began: Instant, session: Config) -> Result<
     let mut puller = Puller {
         session: ClientSession::new(session, rand::random(), Instant::now()),
         media: Vec::new(),
+        is_set_up: Vec::new(),
         channels: Vec::new(),
         endpoints: Endpoints::default(),
         ingest: None,
@@ -92,32 +102,26 @@ async fn pull(attempt: &mut Attempt, began: Instant, session: Config) -> Result<
         local,
         peer,
         carrier,
+        sends_reports: by != KeepAliveBy::Commands,
     };
-    let measured = attempt.app.measure(attempt.job);
-    let mut buffer = BytesMut::new();
-    loop {
-        if let Some(redirected) = puller.settle(attempt, &mut io).await? {
-            return Ok(redirected);
-        }
-        make_room(&mut buffer, MEDIA_BLOCK);
-        let deadline = puller.deadline();
-        tokio::select! {
-            biased;
-            datagram = puller.endpoints.recv() => {
-                let datagram = datagram.map_err(|error| error.to_string())?;
-                measured.meter.add(datagram.data.len() as u64);
-                puller.datagram(datagram);
-            }
-            count = io.read_buf(&mut buffer) => match count.map_err(|error| error.to_string())? {
-                0 => puller.session.connection_closed(Instant::now()),
-                count => {
-                    measured.meter.add(count as u64);
-                    puller.session.handle_bytes(Instant::now(), &mut buffer).map_err(|error| error.to_string())?;
-                }
-            },
-            () = at(deadline) => puller.timed_out(&mut io).await?,
-        }
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        ended = puller.run(attempt, &mut io) => return ended,
     }
+    // The stream is free at once; the camera is told, since many serve few sessions and keep lost ones for a minute.
+    puller.ingest = None;
+    puller.session.close(Instant::now());
+    let goodbye = async {
+        while let Some(output) = puller.session.poll_output() {
+            if let Output::Send(bytes) = output {
+                write_all(&mut io, &bytes, GOODBYE).await?;
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = timeout(GOODBYE, goodbye).await;
+    Err("stopped".to_owned())
 }
 
 /// One connection to a source.
@@ -125,6 +129,8 @@ struct Puller {
     session: ClientSession,
     /// All media sections, as the description has them; the session names them by their places.
     media: Vec<Media>,
+    /// Which of them will come. As long as `media`.
+    is_set_up: Vec<bool>,
     /// The channels of each section's RTP and RTCP, over TCP.
     channels: Vec<Option<(u8, u8)>>,
     endpoints: Endpoints,
@@ -135,9 +141,41 @@ struct Puller {
     local: SocketAddr,
     peer: SocketAddr,
     carrier: Carrier,
+    /// Receiver reports are signs of life, which may be told to be requests only.
+    sends_reports: bool,
 }
 
 impl Puller {
+    /// Until the source ends or fails.
+    async fn run(&mut self, attempt: &mut Attempt, io: &mut Box<dyn Duplex>) -> Result<Redirected, String> {
+        let measured = attempt.app.measure(attempt.job);
+        let mut buffer = BytesMut::new();
+        loop {
+            if let Some(redirected) = self.settle(attempt, io).await? {
+                return Ok(redirected);
+            }
+            make_room(&mut buffer, MEDIA_BLOCK);
+            let deadline = self.deadline();
+            // In no order: neither media nor answers may keep the other waiting.
+            tokio::select! {
+                datagram = self.endpoints.recv() => {
+                    let datagram = datagram.map_err(|error| error.to_string())?;
+                    measured.meter.add(datagram.data.len() as u64);
+                    self.datagram(datagram);
+                }
+                count = io.read_buf(&mut buffer) => match count.map_err(|error| error.to_string())? {
+                    0 => self.session.connection_closed(Instant::now()),
+                    count => {
+                        measured.meter.add(count as u64);
+                        let taken = self.session.handle_bytes(Instant::now(), &mut buffer);
+                        taken.map_err(|error| error.to_string())?;
+                    }
+                },
+                () = at(deadline) => self.timed_out(io).await?,
+            }
+        }
+    }
+
     /// Does what the session wants done.
     async fn settle<W: AsyncWrite + Unpin>(
         &mut self,
@@ -210,6 +248,7 @@ impl Puller {
         let description = sdp::Session::parse(description.as_bytes()).map_err(|error| error.to_string())?;
         self.media = description.media;
         self.channels = vec![None; self.media.len()];
+        self.is_set_up = vec![false; self.media.len()];
         // The back channel of an ONVIF camera is sound that the camera receives, beside sound that it sends.
         let plays =
             |media: &Media| media.kind == sdp::Kind::Audio && media.direction() != sdp::Direction::SendOnly;
@@ -267,8 +306,14 @@ impl Puller {
     }
 
     fn set_up(&mut self, section: usize, path: &Path) {
+        let (Some(is_set_up), Some(channels)) =
+            (self.is_set_up.get_mut(section), self.channels.get_mut(section))
+        else {
+            return;
+        };
+        *is_set_up = true;
         match path {
-            Path::Interleaved { rtp, rtcp } => self.channels[section] = Some((*rtp, *rtcp)),
+            Path::Interleaved { rtp, rtcp } => *channels = Some((*rtp, *rtcp)),
             Path::Unicast { server, .. } => {
                 if let (Some(ports), Some(endpoint)) = (server, self.endpoints.get_mut(section)) {
                     endpoint.talk_to(*ports);
@@ -281,10 +326,12 @@ impl Puller {
 
     /// The stream is granted: what came meanwhile, and what will come, is for it.
     async fn feed(&mut self, attempt: &mut Attempt, granted: &Granted) -> Result<(), String> {
-        let options = attempt.app.receive_options(self.carrier == Carrier::Tcp);
-        let (app, media) = (&attempt.app, &self.media);
+        let ordered = self.carrier == Carrier::Tcp;
+        let options = attempt.app.receive_options(&granted.stream, ordered);
+        let (app, media, is_set_up) = (&attempt.app, &self.media, &self.is_set_up);
+        let chosen = |section: usize| is_set_up.get(section).is_some_and(|set_up| *set_up);
         let ingest = attempt
-            .leased(|| Ingest::new(Instant::now(), granted, app, media, options))
+            .leased(|| Ingest::new(Instant::now(), granted, app, media, chosen, options))
             .await?;
         let ingest = self.ingest.insert(ingest);
         for start in std::mem::take(&mut self.starts) {
@@ -325,12 +372,13 @@ impl Puller {
         };
         ingest.poll(now).map_err(|closed| closed.to_string())?;
         let mut out = BytesMut::new();
-        for (section, report) in ingest.reports(now) {
+        let reports = ingest.reports(now);
+        for (section, report) in reports.into_iter().filter(|_| self.sends_reports) {
             match self.channels.get(section).copied().flatten() {
                 Some((_, channel)) => interleave(channel, &report, &mut out),
                 None => {
                     if let Some(endpoint) = self.endpoints.get_mut(section) {
-                        endpoint.send(true, &report);
+                        endpoint.send_now(true, &report);
                     }
                 }
             }

@@ -5,7 +5,7 @@ use crate::containers::{self, RTSP};
 use crate::deadline::at;
 use crate::dial::{Dialed, dial};
 use crate::egress::write_parts;
-use crate::udp::{Endpoint, Endpoints};
+use crate::udp::{Endpoint, Endpoints, SEND_PATIENCE};
 use bytes::{Bytes, BytesMut};
 use hub::{Batch, Next, Reader, ReaderOptions, Stream};
 use lifecycle::op::PushSpec;
@@ -47,7 +47,7 @@ pub(super) async fn push(
     };
     let Dialed { mut io, sock } = connected.map_err(|error| error.to_string())?;
     drop(config);
-    let style = app.rtp_style();
+    let style = app.rtp_style(stream);
     // What is described now is what players of the remote get: the same tracks, in the same channels, as ours.
     let mut media = rtp::mux::describe(&stream.tracks(), style.direct);
     let tracks = media.len();
@@ -100,7 +100,11 @@ pub(super) async fn push(
                     told.map_err(|error| error.to_string())?;
                 }
                 Output::Event(RtspEvent::SetUp { track, path, .. }) => match path {
-                    Path::Interleaved { rtp, rtcp } => pusher.channels[track] = Some((rtp, rtcp)),
+                    Path::Interleaved { rtp, rtcp } => {
+                        if let Some(channels) = pusher.channels.get_mut(track) {
+                            *channels = Some((rtp, rtcp));
+                        }
+                    }
                     Path::Unicast { server, .. } => {
                         if let (Some(endpoint), Some(ports)) = (pusher.endpoints.get_mut(track), server) {
                             endpoint.talk_to(ports);
@@ -144,7 +148,7 @@ pub(super) async fn push(
             }
             next = next_batch(pusher.reader.as_mut(), &mut batch) => match next {
                 Next::Packets | Next::Lagged { .. } => {
-                    let (pieces, sent) = pusher.pieces(&batch);
+                    let (pieces, sent) = pusher.pieces(&batch).await;
                     batch.clear();
                     measured.meter.add(sent);
                     if !pieces.is_empty() {
@@ -191,7 +195,7 @@ struct Pusher {
 impl Pusher {
     /// What to write, and how many bytes were sent over UDP. Packets are already framed for channels `2n`; they are framed anew if
     /// the remote wants others.
-    fn pieces(&mut self, batch: &Batch) -> (Vec<Bytes>, u64) {
+    async fn pieces(&mut self, batch: &Batch) -> (Vec<Bytes>, u64) {
         let usual = |(track, channels): (usize, &Option<(u8, u8)>)| {
             let channel = u8::try_from(track * 2).ok();
             *channels == channel.map(|channel| (channel, channel + 1))
@@ -201,6 +205,7 @@ impl Pusher {
             return (parts.cloned().collect(), 0);
         }
         let (mut pieces, mut sent) = (Vec::new(), 0);
+        let until = Instant::now() + SEND_PATIENCE;
         for (channel, packet) in parts.cloned().flat_map(rtp::mux::frames) {
             match self.channels.get(usize::from(channel / 2)).copied().flatten() {
                 Some((rtp, rtcp)) => {
@@ -209,7 +214,7 @@ impl Pusher {
                     rtsp::message::interleave(to, &packet, &mut framed);
                     pieces.push(framed.freeze());
                 }
-                None => sent += self.endpoints.send(channel, &packet) as u64,
+                None => sent += self.endpoints.send(channel, &packet, until).await as u64,
             }
         }
         (pieces, sent)

@@ -34,7 +34,7 @@ pub struct Ingest {
 type Counts = [u64; 5];
 
 impl Ingest {
-    /// Takes the right to write to a granted stream, and reads tracks as `media` describes them.
+    /// Takes the right to write to a granted stream, and reads those tracks that `media` describes and that were `chosen`.
     ///
     /// # Errors
     ///
@@ -44,12 +44,12 @@ impl Ingest {
         granted: &Granted,
         app: &App,
         media: &[Media],
+        chosen: impl Fn(usize) -> bool,
         options: Options,
     ) -> Result<Self, PublishError> {
         let mut feed = Feed::new(granted, app.link.clone())?;
-        let demuxer = Demuxer::new(media, options);
-        let has = |kind| demuxer.kinds().any(|found| found == kind);
-        feed.tracks_declared(now, has(MediaKind::Video), has(MediaKind::Audio));
+        let demuxer = Demuxer::chosen(media, chosen, options);
+        declare(&mut feed, now, &demuxer);
         Ok(Self {
             feed,
             demuxer,
@@ -61,13 +61,20 @@ impl Ingest {
         })
     }
 
-    /// Says how the packets of these media sections will really come, before the first one does: a publisher is let in before it
-    /// chooses its transport.
-    pub fn receive(&mut self, media: &[Media], options: Options) {
+    /// Says which media sections will really come, and how, before the first packet does: a publisher is let in before it sets up
+    /// its tracks.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        media: &[Media],
+        chosen: impl Fn(usize) -> bool,
+        options: Options,
+    ) {
         self.counts_loss = !options.limits.is_in_order();
         self.count();
         self.counted = [0; 5];
-        self.demuxer = Demuxer::new(media, options);
+        self.demuxer = Demuxer::chosen(media, chosen, options);
+        declare(&mut self.feed, now, &self.demuxer);
     }
 
     /// Takes an RTP packet of a media section. Nothing is published before [`Self::flush`].
@@ -183,6 +190,11 @@ impl Ingest {
         }
         self.counted = counts;
     }
+}
+
+fn declare(feed: &mut Feed, now: Instant, demuxer: &Demuxer) {
+    let has = |kind| demuxer.kinds().any(|found| found == kind);
+    feed.tracks_declared(now, has(MediaKind::Video), has(MediaKind::Audio));
 }
 
 impl Drop for Ingest {

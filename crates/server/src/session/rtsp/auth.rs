@@ -80,6 +80,19 @@ pub async fn check(
         plain_needed: plain,
     };
     let password = app.hooks.rtsp_auth(&access, &user, Some(PATIENCE)).await;
+    if credentials.need_password() && password.as_ref().is_ok_and(|password| password.encrypted) {
+        // It answered what we asked, only the service knows no more than the MD5: asked again for that, it need not ask its user.
+        let challenge = Challenge {
+            sha256: false,
+            ..challenge.clone()
+        };
+        let challenges = challenge.headers(true);
+        let last = false;
+        return (
+            Gate::Challenged(challenge),
+            Checked::Challenged { challenges, last },
+        );
+    }
     let right = password.is_ok_and(|password| {
         let secret = if password.encrypted {
             Secret::Ha1Md5(password.text)

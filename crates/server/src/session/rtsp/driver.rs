@@ -1,9 +1,8 @@
 //! The driver of one RTSP connection: it holds what the session's decisions are about.
 
 use super::auth::{self, Checked, Gate};
-use super::multicast::Group;
+use super::player::Player;
 use crate::app::App;
-use crate::containers::{self, RTSP};
 use crate::deadline::at;
 use crate::dial::Duplex;
 use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch, write_parts};
@@ -15,15 +14,15 @@ use crate::udp::{Datagram, Endpoint, Endpoints};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use hub::{Batch, Next, Reader, ReaderOptions};
+use hub::{Batch, EndReason, Next, Reader, Stream};
 use lifecycle::{Access, Client, Protocol, Refusal as EngineRefusal};
 use media::info::OriginType;
 use media::{Schema, StreamKey};
 use rtp::sdp;
-use rtsp::message::{Limits, data_head, interleave};
+use rtsp::message::{Limits, interleave};
 use rtsp::server::{
-    Allowed, Config, Description, Event, Output, PlayAnswer, Refusal, Request, ServerSession, SetupAnswer,
-    SetupRefused, SetupRequest, TrackStart, Ways,
+    Allowed, Config, Event, Output, PlayAnswer, Refusal, Request, ServerSession, SetupAnswer, SetupRefused,
+    SetupRequest, Ways,
 };
 use rtsp::tunnel::Half;
 use std::io;
@@ -52,9 +51,10 @@ pub struct Driver {
     tls: bool,
     session: ServerSession,
     role: Role,
-    gate: Gate,
+    /// What is known of the authentication for one stream: another may have another realm, or other passwords.
+    gate: Option<(Wanted, Gate)>,
     /// What this player was allowed to see: it is not asked about again (hooks.md, section 6).
-    allowed: Option<(StreamKey, String)>,
+    allowed: Option<Wanted>,
     endpoints: Endpoints,
     buffer: BytesMut,
     batch: Batch,
@@ -64,6 +64,9 @@ pub struct Driver {
     /// A request of this connection had a number of its own with the engine already.
     used: bool,
 }
+
+/// A stream and the parameters it was asked for with.
+type Wanted = (StreamKey, String);
 
 /// What the connection does.
 enum Role {
@@ -91,17 +94,8 @@ enum Asked {
     Publish(Bytes),
 }
 
-struct Player {
-    granted: Granted,
-    url: String,
-    pending: Pending,
-    ways: Vec<Option<Ways>>,
-    reader: Option<Reader>,
-    paused: bool,
-    group: Option<Arc<Group>>,
-}
-
 struct Publisher {
+    stream: Arc<Stream>,
     media: Vec<sdp::Media>,
     ingest: Ingest,
     pending: Pending,
@@ -119,6 +113,8 @@ impl Driver {
                 handshake: config.rtsp.handshake,
                 keep_alive: config.rtsp.keep_alive,
                 allowed: match config.rtsp.transport {
+                    // Media in the clear beside an encrypted conversation is nobody's wish, unless it was said.
+                    config::RtspTransport::Any if tls => Allowed::Tcp,
                     config::RtspTransport::Any => Allowed::Any,
                     config::RtspTransport::Tcp => Allowed::Tcp,
                     config::RtspTransport::Udp => Allowed::Udp,
@@ -140,7 +136,7 @@ impl Driver {
             tls,
             session,
             role: Role::Nothing,
-            gate: Gate::Unknown,
+            gate: None,
             allowed: None,
             endpoints: Endpoints::default(),
             buffer: BytesMut::new(),
@@ -177,6 +173,7 @@ impl Driver {
     fn release(&mut self) {
         self.role = Role::Nothing;
         self.endpoints = Endpoints::default();
+        self.registration.idle();
     }
 
     async fn serve(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<End> {
@@ -192,16 +189,15 @@ impl Driver {
             make_room(&mut self.buffer, block);
             let deadline = self.deadline();
             let reading = !self.session.is_waiting() || self.buffer.len() < MAX_PIPELINED;
-            let (mut checking, mut asking, mut reader) = (None, None, None);
+            let (mut checking, mut asking, mut reader, mut ended) = (None, None, None, None);
             match &mut self.role {
                 Role::Checking { check, .. } => checking = Some(check),
                 Role::Asking { pending, .. } => asking = Some(pending),
-                Role::Player(player) if !player.paused => reader = player.reader.as_mut(),
+                Role::Player(player) => (reader, ended) = player.waits(),
                 _ => {}
             }
-            // Stop first, then the answer we owe the peer, then media in its order of arrival.
+            // In no order, so that nothing that comes without end keeps the rest waiting.
             tokio::select! {
-                biased;
                 () = stop.cancelled() => {
                     self.ends(true, "closed by the server");
                     self.goodbye(io).await;
@@ -211,12 +207,9 @@ impl Driver {
                 answer = answer(asking) => self.decide(answer),
                 next = next_batch(self.pace, reader, &mut self.batch) => match next {
                     Next::Packets | Next::Lagged { .. } => self.send_batch(io).await?,
-                    Next::Ended(reason) => {
-                        self.ends(true, format!("the stream ended: {reason}"));
-                        self.goodbye(io).await;
-                        self.session.close();
-                    }
+                    Next::Ended(reason) => self.stream_ended(io, reason).await,
                 },
+                reason = some(ended) => self.stream_ended(io, reason).await,
                 datagram = self.endpoints.recv() => self.datagram(datagram?),
                 count = io.read_buf(&mut self.buffer), if reading => match count? {
                     0 => {
@@ -287,10 +280,11 @@ impl Driver {
             Event::Record => {
                 if let Role::Publisher(publisher) = &mut self.role {
                     publisher.recording = true;
-                    if !self.endpoints.is_empty() {
-                        let options = self.app.receive_options(false);
-                        publisher.ingest.receive(&publisher.media, options);
-                    }
+                    let options = self
+                        .app
+                        .receive_options(&publisher.stream, self.endpoints.is_empty());
+                    let chosen = |track: usize| publisher.ways.get(track).is_some_and(Option::is_some);
+                    publisher.ingest.receive(now, &publisher.media, chosen, options);
                     info!(session = %self.registration.sock.identifier, "recording over {}", self.protocol());
                 }
             }
@@ -307,11 +301,11 @@ impl Driver {
 
     fn describe(&mut self, request: Request) {
         let access = self.access(&request);
-        if let Role::Player(player) = &self.role {
+        if let Role::Player(player) = &mut self.role {
             let same = player.granted.key == access.key && player.url == request.url;
-            if same {
-                let description = self.description();
-                return self.session.describe(Instant::now(), description);
+            if same && let Ok(description) = player.describe(&self.app) {
+                self.endpoints = Endpoints::default();
+                return self.session.describe(Instant::now(), Ok(description));
             }
             self.ends(true, "another stream was asked for");
             self.release();
@@ -327,7 +321,10 @@ impl Driver {
             return self.ask_play(access, request.url);
         }
         debug!(stream = %access.key, session = %access.client.id, "play requested over {}", access.protocol);
-        let gate = std::mem::take(&mut self.gate);
+        let gate = match self.gate.take() {
+            Some((of, gate)) if of == known => gate,
+            Some(_) | None => Gate::Unknown,
+        };
         let check = auth::check(
             self.app.clone(),
             gate,
@@ -344,10 +341,10 @@ impl Driver {
     }
 
     fn checked(&mut self, gate: Gate, checked: Checked) {
-        self.gate = gate;
         let Role::Checking { access, url, .. } = std::mem::replace(&mut self.role, Role::Nothing) else {
             return;
         };
+        self.gate = Some(((access.key.clone(), access.params.clone()), gate));
         match checked {
             Checked::Open => self.ask_play(*access, url),
             Checked::Authenticated => {
@@ -403,22 +400,20 @@ impl Driver {
         let now = Instant::now();
         match (answer, what) {
             (Answer::Play(granted), Asked::Play(url)) => {
-                self.role = Role::Player(Box::new(Player {
-                    granted,
-                    url,
-                    pending,
-                    ways: Vec::new(),
-                    reader: None,
-                    paused: false,
-                    group: None,
-                }));
-                let description = self.description();
+                let mut player = Box::new(Player::new(granted, url, pending));
+                let description = player.describe(&self.app);
+                self.role = if description.is_ok() {
+                    Role::Player(player)
+                } else {
+                    failed(player.pending, "the stream has no track that can be sent")
+                };
                 self.session.describe(now, description);
             }
             (Answer::Publish(granted), Asked::Publish(description)) => {
                 match self.publisher(now, &granted, &description) {
                     Ok((ingest, media)) => {
                         self.role = Role::Publisher(Box::new(Publisher {
+                            stream: granted.stream,
                             ways: vec![None; media.len()],
                             media,
                             ingest,
@@ -428,7 +423,7 @@ impl Driver {
                         self.session.announce(now, Ok(()));
                     }
                     Err(refusal) => {
-                        self.refused(pending);
+                        self.role = failed(pending, "what was announced cannot be received");
                         self.session.announce(now, Err(refusal));
                     }
                 }
@@ -465,8 +460,8 @@ impl Driver {
         if description.media.is_empty() {
             return Err(unusable(&"the description has no media section"));
         }
-        let options = self.app.receive_options(true);
-        let ingest = Ingest::new(now, granted, &self.app, &description.media, options);
+        let options = self.app.receive_options(&granted.stream, true);
+        let ingest = Ingest::new(now, granted, &self.app, &description.media, |_| true, options);
         let ingest = ingest.map_err(|error| {
             debug!(stream = %granted.key, %error, "the granted stream cannot be written");
             Refusal::Taken
@@ -474,116 +469,66 @@ impl Driver {
         Ok((ingest, description.media))
     }
 
-    fn description(&mut self) -> Result<Description, Refusal> {
-        let Role::Player(player) = &mut self.role else {
-            return Err(Refusal::NotFound);
-        };
-        let style = self.app.rtp_style();
-        let tracks = player.granted.stream.tracks();
-        let media = rtp::mux::describe(&tracks, style.direct);
-        if media.is_empty() {
-            return Err(Refusal::NotFound);
-        }
-        player.ways = vec![None; media.len()];
-        let controls = media
-            .iter()
-            .map(|media| media.control().unwrap_or_default().to_owned())
-            .collect();
-        let name = concat!("Tidegate/", env!("CARGO_PKG_VERSION"));
-        let sdp = sdp::Session::live(name, media).to_string();
-        Ok(Description { sdp, controls })
-    }
-
     fn set_up(&mut self, request: &SetupRequest) -> Result<SetupAnswer, SetupRefused> {
         let (track, way) = (request.track, request.way);
+        let (app, local) = (&self.app, plain(self.registration.sock.local).ip());
         let ssrc = match &self.role {
-            Role::Player(player) => {
-                let seed = self.app.rtp_seed(player.granted.incarnation);
-                Some(rtp::mux::ssrc(seed, track))
-            }
-            _ => None,
+            Role::Player(player) => Some(player.ssrc(app, track)),
+            Role::Publisher(_) => None,
+            // What was granted is gone.
+            _ => return Err(SetupRefused::Transport),
         };
         let answer = match way {
-            Ways::Tcp => {
-                // It may have been set up over UDP before.
-                self.endpoints.remove(track);
-                SetupAnswer::Tcp { ssrc }
-            }
+            Ways::Tcp => SetupAnswer::Tcp { ssrc },
             Ways::Udp(rtp, rtcp) => {
-                let pair = self
-                    .app
-                    .udp_pair(self.registration.sock.local.ip())
-                    .map_err(|error| {
-                        debug!(session = %self.registration.sock.identifier, %error, "no ports for RTP");
-                        SetupRefused::NoPorts
-                    })?;
+                let pair = app.udp_pair(self.registration.sock.local.ip()).map_err(|error| {
+                    debug!(session = %self.registration.sock.identifier, %error, "no ports for RTP");
+                    SetupRefused::NoPorts
+                })?;
                 let ports = pair.ports();
                 let peer = self.registration.sock.peer.ip();
                 self.endpoints.set(track, Endpoint::new(pair, peer, (rtp, rtcp)));
                 SetupAnswer::Udp { ssrc, ports }
             }
-            Ways::Multicast => self.join_group(track, ssrc)?,
+            Ways::Multicast => {
+                let Role::Player(player) = &mut self.role else {
+                    return Err(SetupRefused::Transport);
+                };
+                let group = player.join(app, local).ok_or(SetupRefused::NoPorts)?;
+                SetupAnswer::Multicast {
+                    ssrc,
+                    group: group.address(),
+                    ports: group.ports(track).ok_or(SetupRefused::NoPorts)?,
+                    ttl: group.ttl(),
+                }
+            }
         };
-        match &mut self.role {
-            Role::Player(player) => keep(&mut player.ways, track, way),
-            Role::Publisher(publisher) => keep(&mut publisher.ways, track, way),
-            _ => return Err(SetupRefused::Transport),
+        let ways = match &mut self.role {
+            Role::Player(player) => player.set_up(track, way),
+            Role::Publisher(publisher) => {
+                way.choose(track, &mut publisher.ways);
+                &publisher.ways
+            }
+            _ => &[],
+        };
+        // Tracks that were to travel over UDP before.
+        for (track, way) in ways.iter().enumerate() {
+            if !matches!(way, Some(Ways::Udp(..))) {
+                self.endpoints.remove(track);
+            }
         }
         Ok(answer)
     }
 
-    fn join_group(&mut self, track: usize, ssrc: Option<u32>) -> Result<SetupAnswer, SetupRefused> {
-        let Role::Player(player) = &mut self.role else {
-            return Err(SetupRefused::Transport);
-        };
-        if player.group.is_none() {
-            let local = plain(self.registration.sock.local).ip();
-            player.group = self.app.groups.join(&self.app, &player.granted, local);
-        }
-        let group = player.group.as_ref().ok_or(SetupRefused::NoPorts)?;
-        Ok(SetupAnswer::Multicast {
-            ssrc,
-            group: group.address(),
-            ports: group.ports(track),
-            ttl: group.ttl(),
-        })
-    }
-
     fn play(&mut self) -> Result<PlayAnswer, Refusal> {
-        let style = self.app.rtp_style();
         let Role::Player(player) = &mut self.role else {
             return Err(Refusal::NotFound);
         };
-        player.paused = false;
+        let answer = player.play(&self.app, &mut self.batch, |reader, batch| {
+            let _ = reader.next_batch(batch).now_or_never();
+        })?;
         self.registration.plays(&player.granted.key, Schema::Rtsp);
-        if let Some(group) = &player.group {
-            group.start(&self.app, &player.granted);
-            return Ok(PlayAnswer::default());
-        }
-        if player.reader.is_none() {
-            let stream = &player.granted.stream;
-            let options = ReaderOptions::player(Schema::Rtsp);
-            let app = &self.app;
-            let reader = stream.reader(RTSP, options, || containers::rtsp(app, stream, style));
-            player.reader = Some(reader.map_err(|error| {
-                debug!(stream = %player.granted.key, %error, "the granted stream cannot be read");
-                Refusal::NotFound
-            })?);
-        }
-        for track in 0..player.ways.len() {
-            if let Some(endpoint) = self.endpoints.get_mut(track) {
-                endpoint.punch();
-            }
-        }
-        // What is cached tells where the tracks start; it is sent behind the answer.
-        if let Some(reader) = &mut player.reader
-            && self.batch.is_empty()
-        {
-            let _ = reader.next_batch(&mut self.batch).now_or_never();
-        }
-        Ok(PlayAnswer {
-            tracks: starts(&self.batch, &player.ways),
-        })
+        Ok(answer)
     }
 
     /// Sends what was fetched, the way the tracks were set up.
@@ -593,28 +538,14 @@ impl Driver {
             return Ok(());
         };
         let stop = &self.registration.stop;
-        let whole = player.ways.iter().all(|way| *way == Some(Ways::Tcp));
-        let written = if whole {
+        let written = if player.takes_all() {
             write_batch(io, &self.batch, stop).await
         } else {
-            let mut parts: Vec<Bytes> = Vec::new();
-            let mut sent = 0;
-            for part in self.batch.packets().iter().flat_map(|packet| &packet.parts) {
-                for (channel, packet) in rtp::mux::frames(part.clone()) {
-                    match player.ways.get(usize::from(channel / 2)).copied().flatten() {
-                        Some(Ways::Tcp) => {
-                            let head = data_head(channel, packet.len() as u16);
-                            parts.extend([Bytes::copy_from_slice(&head), packet]);
-                        }
-                        Some(Ways::Udp(..)) => sent += self.endpoints.send(channel, &packet) as u64,
-                        Some(Ways::Multicast) | None => {}
-                    }
-                }
-            }
-            if parts.is_empty() {
+            let (pieces, sent) = player.pieces(&self.batch, &self.endpoints).await;
+            if pieces.is_empty() {
                 Ok(sent)
             } else {
-                write_parts(io, parts, stop).await.map(|written| written + sent)
+                write_parts(io, pieces, stop).await.map(|written| written + sent)
             }
         };
         self.batch.clear();
@@ -623,32 +554,17 @@ impl Driver {
         Ok(())
     }
 
-    /// Tells a player that nothing more will come (RFC 3550, section 6.6).
+    async fn stream_ended(&mut self, io: &mut Box<dyn Duplex>, reason: EndReason) {
+        self.ends(true, format!("the stream ended: {reason}"));
+        self.goodbye(io).await;
+        self.session.close();
+    }
+
     async fn goodbye(&mut self, io: &mut Box<dyn Duplex>) {
-        let Role::Player(player) = &mut self.role else {
-            return;
-        };
-        if player.reader.is_none() {
-            return;
-        }
-        let seed = self.app.rtp_seed(player.granted.incarnation);
-        let mut out = BytesMut::new();
-        for (track, way) in player.ways.iter().enumerate() {
-            let mut bye = BytesMut::new();
-            rtp::rtcp::write_bye(rtp::mux::ssrc(seed, track), "tidegate", &mut bye);
-            let Ok(channel) = u8::try_from(track * 2 + 1) else {
-                continue;
-            };
-            match way {
-                Some(Ways::Tcp) => interleave(channel, &bye, &mut out),
-                Some(Ways::Udp(..)) => {
-                    self.endpoints.send(channel, &bye);
-                }
-                Some(Ways::Multicast) | None => {}
-            }
-        }
-        if !out.is_empty() {
-            let _ = write_parts(io, vec![out.freeze()], &self.registration.stop).await;
+        if let Role::Player(player) = &self.role
+            && let Some(goodbye) = player.goodbye(&self.app, &self.endpoints)
+        {
+            let _ = write_parts(io, vec![goodbye], &self.registration.stop).await;
         }
     }
 
@@ -673,7 +589,11 @@ impl Driver {
     async fn timed_out(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<()> {
         let now = Instant::now();
         if let Role::Publisher(publisher) = &mut self.role {
-            let _ = publisher.ingest.poll(now);
+            if let Err(closed) = publisher.ingest.poll(now) {
+                self.ends(true, closed.to_string());
+                self.session.close();
+                return Ok(());
+            }
             let mut out = BytesMut::new();
             for (track, report) in publisher.ingest.reports(now) {
                 let Ok(channel) = u8::try_from(track * 2 + 1) else {
@@ -682,7 +602,7 @@ impl Driver {
                 match publisher.ways.get(track).copied().flatten() {
                     Some(Ways::Tcp) => interleave(channel, &report, &mut out),
                     Some(Ways::Udp(..)) => {
-                        self.endpoints.send(channel, &report);
+                        self.endpoints.send_now(channel, &report);
                     }
                     Some(Ways::Multicast) | None => {}
                 }
@@ -765,37 +685,6 @@ impl Driver {
     }
 }
 
-/// Where the tracks start, by the sender reports and packets that a player gets first. The reports of one batch are about the
-/// same moment, so their times are those of the beginning.
-fn starts(batch: &Batch, ways: &[Option<Ways>]) -> Vec<TrackStart> {
-    let mut starts: Vec<TrackStart> = Vec::new();
-    for part in batch.packets().iter().flat_map(|packet| &packet.parts) {
-        for (channel, packet) in rtp::mux::frames(part.clone()) {
-            let track = usize::from(channel / 2);
-            if ways.get(track).copied().flatten().is_none() {
-                continue;
-            }
-            let known = starts.iter().position(|start| start.track == track);
-            if channel % 2 == 1 {
-                let report = rtp::rtcp::Rtcp::parse(&packet).find_map(|report| match report {
-                    Ok(rtp::rtcp::Rtcp::SenderReport(report)) => Some(report.rtp),
-                    Ok(_) | Err(_) => None,
-                });
-                if let (None, Some(timestamp)) = (known, report) {
-                    starts.push(TrackStart {
-                        track,
-                        sequence: None,
-                        timestamp,
-                    });
-                }
-            } else if let (Some(known), Ok(packet)) = (known, rtp::Packet::parse(packet)) {
-                starts[known].sequence.get_or_insert(packet.header().sequence);
-            }
-        }
-    }
-    starts
-}
-
 fn of_engine(refusal: EngineRefusal) -> Refusal {
     match refusal {
         EngineRefusal::Denied(text) => Refusal::Denied(text),
@@ -805,14 +694,13 @@ fn of_engine(refusal: EngineRefusal) -> Refusal {
     }
 }
 
-/// Both ends count tracks alike; a track that is not there is passed over all the same.
-fn keep(ways: &mut [Option<Ways>], track: usize, way: Ways) {
-    if let Some(place) = ways.get_mut(track) {
-        *place = Some(way);
-    }
+/// A request that was granted and could not be served.
+fn failed(mut pending: Pending, reason: &str) -> Role {
+    pending.guard.ends(false, reason);
+    Role::Refused(pending)
 }
 
-async fn some<T>(future: Option<&mut BoxFuture<'static, T>>) -> T {
+async fn some<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,

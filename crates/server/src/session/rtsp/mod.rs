@@ -3,6 +3,7 @@
 mod auth;
 mod driver;
 pub mod multicast;
+mod player;
 pub mod tunnel;
 
 use crate::app::App;

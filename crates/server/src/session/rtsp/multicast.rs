@@ -3,22 +3,24 @@
 use crate::app::App;
 use crate::containers::{self, RTSP};
 use crate::link::Granted;
-use hub::{Batch, Next, ReaderOptions, Stream};
+use hub::{Batch, Next, ReadError, Reader, ReaderOptions, Stream};
 use media::Schema;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::net::UdpSocket;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 /// The groups that streams are sent to.
 #[derive(Debug, Default)]
-pub struct Groups(Mutex<HashMap<u64, Weak<Group>>>);
+pub struct Groups(Mutex<HashMap<Network, Weak<Group>>>);
+
+/// A stream's number, and our address in the network that it is sent to.
+type Network = (u64, IpAddr);
 
 /// One stream's group. Its sender ends with the last player that holds it.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub struct Group {
     base: u16,
     ttl: u8,
     local: IpAddr,
-    started: AtomicBool,
+    started: Mutex<bool>,
     stop: CancellationToken,
     _end: DropGuard,
 }
@@ -38,19 +40,16 @@ const MAX_TRACKS: u16 = config::PortRange::MIN_LEN / 2 - 1;
 
 impl Groups {
     /// The group of a stream, made if need be. `local`: our address, which decides the network it is sent to. `None`: no address
-    /// is left, or multicast is not possible there.
+    /// is left.
     pub fn join(&self, app: &App, granted: &Granted, local: IpAddr) -> Option<Arc<Group>> {
         let mut groups = self.0.lock();
         groups.retain(|_, group| group.strong_count() > 0);
-        if let Some(group) = groups.get(&granted.incarnation).and_then(Weak::upgrade) {
+        if let Some(group) = groups.get(&(granted.incarnation, local)).and_then(Weak::upgrade) {
             return Some(group);
         }
         let config = app.config();
-        let taken: HashSet<Ipv4Addr> = groups
-            .values()
-            .filter_map(Weak::upgrade)
-            .map(|group| group.address)
-            .collect();
+        let live: Vec<Arc<Group>> = groups.values().filter_map(Weak::upgrade).collect();
+        let taken: HashSet<Ipv4Addr> = live.iter().map(|group| group.address).collect();
         let (first, last) = (config.multicast.first, config.multicast.last);
         let span = u32::from(last).checked_sub(u32::from(first))?;
         // From the stream's number on, so that a group is not used again at once.
@@ -59,19 +58,28 @@ impl Groups {
             .take(taken.len() + 1)
             .map(|turn| Ipv4Addr::from(u32::from(first) + (start + turn) % (span + 1)))
             .find(|address| !taken.contains(address))?;
-        // The ports of a group are bound by its receivers, so they need not be free here.
-        let (base, _) = config.rtp_proxy.port_range.pairs().next()?;
+        // The ports of a group are bound by its receivers, so they need not be free here. Each group has its own as long as the range
+        // lasts: receivers that do not bind to the group's address hear all groups of their host on a port.
+        let bases = || {
+            let pairs = config.rtp_proxy.port_range.pairs();
+            pairs.step_by(usize::from(MAX_TRACKS)).map(|(rtp, _)| rtp)
+        };
+        let fits = |base: &u16| {
+            u32::from(*base) + u32::from(MAX_TRACKS) * 2 - 1 <= u32::from(config.rtp_proxy.port_range.last)
+        };
+        let free = |base: &u16| live.iter().all(|group| group.base != *base);
+        let base = bases().filter(fits).find(free).or_else(|| bases().next())?;
         let stop = CancellationToken::new();
         let group = Arc::new(Group {
             address,
             base,
             ttl: config.multicast.ttl,
             local,
-            started: AtomicBool::new(false),
+            started: Mutex::new(false),
             _end: stop.clone().drop_guard(),
             stop,
         });
-        groups.insert(granted.incarnation, Arc::downgrade(&group));
+        groups.insert((granted.incarnation, local), Arc::downgrade(&group));
         Some(group)
     }
 }
@@ -82,11 +90,11 @@ impl Group {
         self.address.into()
     }
 
-    /// The ports of a track, RTP first.
-    pub fn ports(&self, track: usize) -> (u16, u16) {
-        let track = u16::try_from(track).unwrap_or(MAX_TRACKS).min(MAX_TRACKS - 1);
-        let rtp = self.base + track * 2;
-        (rtp, rtp + 1)
+    /// The ports of a track, RTP first. `None`: a stream has fewer tracks.
+    pub fn ports(&self, track: usize) -> Option<(u16, u16)> {
+        let track = u16::try_from(track).ok().filter(|track| *track < MAX_TRACKS)?;
+        let rtp = self.base.checked_add(track * 2)?;
+        Some((rtp, rtp.checked_add(1)?))
     }
 
     /// Hops that its packets may take.
@@ -95,31 +103,35 @@ impl Group {
     }
 
     /// Starts to send, if nobody has yet.
-    pub fn start(self: &Arc<Self>, app: &Arc<App>, granted: &Granted) {
-        if self.started.swap(true, Ordering::Relaxed) {
-            return;
+    ///
+    /// # Errors
+    ///
+    /// The stream has ended, or the network takes no multicast.
+    pub fn start(self: &Arc<Self>, app: &Arc<App>, stream: &Arc<Stream>) -> Result<(), Error> {
+        let mut started = self.started.lock();
+        if *started {
+            return Ok(());
         }
-        let (app, stream, stop) = (app.clone(), granted.stream.clone(), self.stop.clone());
+        let (style, options) = (app.rtp_style(stream), ReaderOptions::player(Schema::Rtsp));
+        let reader = stream.reader(RTSP, options, || containers::rtsp(app, stream, style))?;
         let sender = Sender {
             address: self.address,
             base: self.base,
+            socket: self.socket()?,
+            reader,
         };
-        let socket = match self.socket() {
-            Ok(socket) => socket,
-            Err(error) => {
-                warn!(group = %self.address, %error, "multicast is not possible here");
-                return;
-            }
-        };
+        *started = true;
         info!(stream = %stream.key(), group = %self.address, port = self.base, "sending to a multicast group");
-        let tasks = app.tasks.clone();
-        tasks.spawn(async move {
+        let (stream, stop, end) = (stream.clone(), self.stop.clone(), app.stop.clone());
+        app.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = app.stop.cancelled() => {}
-                ended = sender.run(&app, &stream, &socket) => debug!(stream = %stream.key(), ?ended, "multicast ended"),
+                () = end.cancelled() => {}
+                () = sender.run() => {}
             }
+            debug!(stream = %stream.key(), "multicast ended");
         });
+        Ok(())
     }
 
     fn socket(&self) -> io::Result<UdpSocket> {
@@ -134,29 +146,36 @@ impl Group {
     }
 }
 
+/// Why nothing is sent to a group.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The stream cannot be read.
+    #[error(transparent)]
+    Stream(#[from] ReadError),
+    /// The socket cannot be opened.
+    #[error(transparent)]
+    Network(#[from] io::Error),
+}
+
 struct Sender {
     address: Ipv4Addr,
     base: u16,
+    socket: UdpSocket,
+    reader: Reader,
 }
 
 impl Sender {
-    async fn run(&self, app: &Arc<App>, stream: &Arc<Stream>, socket: &UdpSocket) -> io::Result<()> {
-        let style = app.rtp_style();
-        let options = ReaderOptions::player(Schema::Rtsp);
-        let mut reader = stream
-            .reader(RTSP, options, || containers::rtsp(app, stream, style))
-            .map_err(io::Error::other)?;
+    async fn run(mut self) {
         let mut batch = Batch::default();
-        while !matches!(reader.next_batch(&mut batch).await, Next::Ended(_)) {
+        while !matches!(self.reader.next_batch(&mut batch).await, Next::Ended(_)) {
             for part in batch.packets().iter().flat_map(|packet| &packet.parts) {
                 for (channel, packet) in rtp::mux::frames(part.clone()) {
                     let to = (self.address, self.base + u16::from(channel));
                     // A packet that the network cannot take now is lost, as any other may be.
-                    let _ = socket.send_to(&packet, to).await;
+                    let _ = self.socket.send_to(&packet, to).await;
                 }
             }
             batch.clear();
         }
-        Ok(())
     }
 }
