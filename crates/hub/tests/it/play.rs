@@ -213,3 +213,31 @@ fn next_batch_is_poll_batch_as_a_future() {
     assert_eq!(tap.batch.packets().len(), 3);
     assert_eq!(tap.batch.bytes(), "A|H".len() + "A|C0:v1".len() + "A|k0".len());
 }
+
+#[test]
+fn the_end_can_be_waited_for_without_reading() {
+    let mut bench = Bench::video_only(RingLimits::default());
+    bench.write("k0");
+    let stream = bench.stream.clone();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut ended = std::pin::pin!(stream.ended());
+    let left = Box::pin(stream.ended());
+    assert!(ended.as_mut().poll(&mut context).is_pending());
+    drop(left);
+    assert_eq!(stream.total_readers(), 0, "it is no reader");
+    stream.close(EndReason::Closed);
+    assert_eq!(
+        ended.as_mut().poll(&mut context),
+        std::task::Poll::Ready(EndReason::Closed)
+    );
+    let late = std::pin::pin!(stream.ended());
+    assert_eq!(late.poll(&mut context), std::task::Poll::Ready(EndReason::Closed));
+}
+
+#[test]
+fn what_is_kept_with_a_stream_is_made_once() {
+    let bench = Bench::video_only(RingLimits::default());
+    assert_eq!(bench.stream.keep(|| 1_u32), Some(1));
+    assert_eq!(bench.stream.keep(|| 2_u32), Some(1));
+    assert_eq!(bench.stream.keep(|| "another kind"), None);
+}

@@ -1,5 +1,6 @@
 //! RTSP with real clients: publishers, players, cameras.
 
+mod changes;
 mod client;
 mod codecs;
 mod integrity;
