@@ -109,7 +109,7 @@ impl Sessions {
         self.entries.lock().get(&id).map(|entry| entry.sock.clone())
     }
 
-    /// The URL that a publisher used, if its protocol tells one.
+    /// The URL that a publisher used.
     pub fn url(&self, id: SessionId) -> Option<String> {
         self.entries.lock().get(&id).and_then(|entry| entry.url.clone())
     }

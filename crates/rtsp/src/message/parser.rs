@@ -248,6 +248,10 @@ impl Parser {
 
     /// Reads a head. `false`: it is not complete.
     fn head(&mut self, input: &mut BytesMut) -> Result<bool, Error> {
+        // Before anything else, so that it does not depend on how much has come.
+        if !begins_with_a_word(input) {
+            return Err(self.bad_start(input));
+        }
         let end = self.end_of_head(input)?;
         if end.unwrap_or(input.len()) > self.limits.max_head {
             return Err(Error::HeadTooLong {
@@ -256,9 +260,6 @@ impl Parser {
             });
         }
         let Some(end) = end else {
-            if let Place::Stray = could_be_head(input) {
-                return Err(self.bad_start(input));
-            }
             return Ok(false);
         };
         let head = input.split_to(end);
@@ -453,6 +454,16 @@ fn could_be_head(input: &[u8]) -> Place {
     }
 }
 
+/// Whether `input` is, or may become, a word and a space: a method that nobody knows is still one, and is answered.
+fn begins_with_a_word(input: &[u8]) -> bool {
+    let word = input
+        .iter()
+        .take(MAX_METHOD + 1)
+        .take_while(|byte| byte.is_ascii_graphic())
+        .count();
+    word <= MAX_METHOD && (word == input.len() || (word > 0 && matches!(input[word], b' ' | b'\t')))
+}
+
 fn first_line(head: &[u8]) -> &[u8] {
     head.split(|&byte| byte == b'\n').next().unwrap_or_default()
 }
@@ -522,6 +533,21 @@ mod tests {
         match one(text) {
             Message::Response(response) => response,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Found by fuzzing: what was refused while it was incomplete was taken when it came at once.
+    #[test]
+    fn a_method_of_any_length_is_one_however_it_comes() {
+        for text in ["O l RTSP/1.0\n\n", "play rtsp://h/a/b RTSP/1.0\r\n\r\n"] {
+            let (mut parser, mut input) = (Parser::new(Limits::default()), BytesMut::new());
+            let mut got = None;
+            for byte in text.bytes() {
+                assert_eq!(got, None);
+                input.extend_from_slice(&[byte]);
+                got = parser.next(&mut input).expect(text);
+            }
+            assert_eq!(got.expect(text), one(text));
         }
     }
 

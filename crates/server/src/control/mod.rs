@@ -14,7 +14,7 @@ use lifecycle::command::{Cause, Feeder, Opening};
 use lifecycle::hook::Advice;
 use lifecycle::{Ask, Command, Engine, Event, OpError, OpId, OpReply, Outcome, SessionId, Ticket, Verdict};
 use media::StreamKey;
-use media::info::{OriginInfo, OriginType, SockInfo};
+use media::info::{OriginInfo, OriginType};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -176,7 +176,7 @@ impl Control {
                 origin,
             } => {
                 info!(stream = %key, incarnation, "the publisher is back");
-                let origin = self.origin(&key, feeder, origin, "");
+                let origin = self.origin(feeder, origin);
                 self.with(&key, incarnation, |stream| {
                     let url = stream.origin().url;
                     let url = if origin.url.is_empty() {
@@ -359,7 +359,7 @@ impl Control {
             incarnation,
             limits: rules::ring_limits(&config),
             tracks: TrackPolicy::new(&options, gate),
-            origin: self.origin(&key, feeder, origin, &params),
+            origin: self.origin(feeder, origin),
             params,
             created_unix: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -399,22 +399,14 @@ impl Control {
     }
 
     /// Where a stream comes from, as ZLM shows it (api.md, section 2.1).
-    fn origin(&self, key: &StreamKey, feeder: Feeder, kind: OriginType, params: &str) -> OriginInfo {
+    fn origin(&self, feeder: Feeder, kind: OriginType) -> OriginInfo {
         match feeder {
-            Feeder::Session(session) => {
-                let query = if params.is_empty() {
-                    String::new()
-                } else {
-                    format!("?{params}")
-                };
-                let sock: Option<SockInfo> = self.app.sessions.sock(session);
-                let url = self.app.sessions.url(session);
-                OriginInfo {
-                    kind,
-                    url: url.unwrap_or_else(|| format!("rtmp://{key}{query}")),
-                    sock,
-                }
-            }
+            Feeder::Session(session) => OriginInfo {
+                kind,
+                // A session that has ended meanwhile: its stream is about to end, too.
+                url: self.app.sessions.url(session).unwrap_or_default(),
+                sock: self.app.sessions.sock(session),
+            },
             Feeder::Pull(job) => {
                 let (url, sock) = self.jobs.origin(job);
                 OriginInfo { kind, url, sock }

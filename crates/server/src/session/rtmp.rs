@@ -194,6 +194,14 @@ impl<S: Io> Driver<S> {
             Event::PublishRequested(request) => {
                 let access = self.access(&request);
                 info!(stream = %access.key, session = %access.client.id, "publish requested over {}", access.protocol);
+                let query = if access.params.is_empty() {
+                    String::new()
+                } else {
+                    format!("?{}", access.params)
+                };
+                self.accepted
+                    .registration
+                    .comes_from(format!("rtmp://{}{query}", access.key));
                 let pending = self.app.link.ask_publish(access, OriginType::RtmpPush);
                 self.role = Role::Asking {
                     publish: true,

@@ -113,8 +113,6 @@ impl Driver {
                 handshake: config.rtsp.handshake,
                 keep_alive: config.rtsp.keep_alive,
                 allowed: match config.rtsp.transport {
-                    // Media in the clear beside an encrypted conversation is nobody's wish, unless it was said.
-                    config::RtspTransport::Any if tls => Allowed::Tcp,
                     config::RtspTransport::Any => Allowed::Any,
                     config::RtspTransport::Tcp => Allowed::Tcp,
                     config::RtspTransport::Udp => Allowed::Udp,

@@ -13,20 +13,18 @@ fn gst(pipeline: &str) -> Tool {
         .args(pipeline.split_whitespace())
 }
 
-async fn gstreamer_publishes(protocols: &str) -> Result<()> {
-    let server = serve("").await?;
+async fn gstreamer_publishes(server: &TestServer, url: &str, options: &str) -> Result<()> {
     let source = Fixture::H264Aac.path().await?;
-    let url = server.url_rtsp("live/cam");
     let publisher = gst(&format!(
-        "rtspclientsink name=sink location={url} protocols={protocols} \
+        "rtspclientsink name=sink location={url} {options} \
          filesrc location={} ! qtdemux name=demux \
          demux.video_0 ! queue ! h264parse ! sink. \
          demux.audio_0 ! queue ! aacparse ! sink.",
         source.display()
     ));
     let _publisher = publisher.spawn()?;
-    online(&server, "live", "cam").await;
-    let mut found = codecs(Over::Tcp, &url).await?;
+    online(server, "live", "cam").await;
+    let mut found = codecs(Over::Tcp, &server.url_rtsp("live/cam")).await?;
     found.sort();
     assert_eq!(found, ["aac", "h264"]);
     let mut viewer = FlvViewer::ask(server.address("http"), "live/cam").await?.await?;
@@ -36,27 +34,21 @@ async fn gstreamer_publishes(protocols: &str) -> Result<()> {
 
 #[tokio::test]
 async fn gstreamer_publishes_over_tcp() -> Result<()> {
-    gstreamer_publishes("tcp").await
+    let server = serve("").await?;
+    gstreamer_publishes(&server, &server.url_rtsp("live/cam"), "protocols=tcp").await
 }
 
 #[tokio::test]
 async fn gstreamer_publishes_over_udp() -> Result<()> {
-    gstreamer_publishes("udp").await
+    let server = serve("").await?;
+    gstreamer_publishes(&server, &server.url_rtsp("live/cam"), "protocols=udp").await
 }
 
-async fn gstreamer_plays(protocols: &str) -> Result<()> {
-    let server = serve("").await?;
-    let _publisher = publish_live(&server, "live/cam").await?;
-    let mut url = server.url_rtsp("live/cam");
-    let mut choice = format!("protocols={protocols}");
-    if protocols == "http" {
-        // A scheme of GStreamer's own.
-        url = url.replace("rtsp://", "rtsph://");
-        choice.clear();
-    }
-    let out = file(&server, "played.h264");
+async fn gstreamer_plays(server: &TestServer, url: &str, options: &str) -> Result<()> {
+    let _publisher = publish_live(server, "live/cam").await?;
+    let out = file(server, "played.h264");
     let player = gst(&format!(
-        "rtspsrc location={url} {choice} latency=0 name=source \
+        "rtspsrc location={url} {options} latency=0 name=source \
          source. ! application/x-rtp,media=video ! rtph264depay ! h264parse ! \
          video/x-h264,stream-format=byte-stream,alignment=au ! identity eos-after=60 ! filesink location={}",
         out.display()
@@ -81,28 +73,50 @@ async fn gstreamer_plays(protocols: &str) -> Result<()> {
 
 #[tokio::test]
 async fn gstreamer_plays_over_tcp() -> Result<()> {
-    gstreamer_plays("tcp").await
+    let server = serve("").await?;
+    gstreamer_plays(&server, &server.url_rtsp("live/cam"), "protocols=tcp").await
 }
 
 #[tokio::test]
 async fn gstreamer_plays_over_udp() -> Result<()> {
-    gstreamer_plays("udp").await
+    let server = serve("").await?;
+    gstreamer_plays(&server, &server.url_rtsp("live/cam"), "protocols=udp").await
 }
 
 #[tokio::test]
 async fn gstreamer_plays_through_an_http_tunnel() -> Result<()> {
-    gstreamer_plays("http").await
+    let server = serve("").await?;
+    // A scheme of GStreamer's own.
+    let url = server.url_rtsp("live/cam").replace("rtsp://", "rtsph://");
+    gstreamer_plays(&server, &url, "").await
 }
 
+/// It publishes with the transport that it chooses by itself, which is UDP.
 #[tokio::test]
-async fn rtsps_publishes_and_plays() -> Result<()> {
+async fn gstreamer_publishes_and_plays_over_rtsps() -> Result<()> {
+    let (_authority, server) = serve_tls().await?;
+    let (url, options) = (server.url_rtsps("live/cam"), "tls-validation-flags=0");
+    gstreamer_publishes(&server, &url, options).await?;
+    offline(&server, "live", "cam").await;
+    gstreamer_publishes(&server, &url, &format!("{options} protocols=tcp")).await?;
+    offline(&server, "live", "cam").await;
+    gstreamer_plays(&server, &url, &format!("{options} protocols=tcp")).await
+}
+
+async fn serve_tls() -> Result<(Authority, TestServer)> {
     let authority = Authority::new()?;
     let identity = authority.issue(&["localhost", "127.0.0.1"])?;
     let (certificate, key) = (identity.certificate_file.display(), identity.key_file.display());
     let server = serve(&format!(
-        "[http]\ncert_file={certificate}\nkey_file={key}\n[rtsp]\nsslport=8322\n"
+        "[http]\ncert_file={certificate}\nkey_file={key}\n[rtsp]\nsslport=8322\n[protocol]\ncontinue_push_ms=0\n"
     ))
     .await?;
+    Ok((authority, server))
+}
+
+#[tokio::test]
+async fn rtsps_publishes_and_plays() -> Result<()> {
+    let (authority, server) = serve_tls().await?;
     let _publisher = publish_rtsp_live(&server, "live/cam", Over::Tls).await?;
     assert_eq!(
         codecs(Over::Tls, &server.url_rtsps("live/cam")).await?,
