@@ -21,7 +21,7 @@
 //! - AU-headers-length that is not a whole number of AU-headers (in bytes instead of bits, or 0): one AU-header is assumed, and
 //!   believed if the size in it is exactly that of the bytes behind it. Every other length is an error.
 
-use super::{Error, Input, MAX_UNIT_LEN, MAX_UNIT_PARTS, Sink, Unit};
+use super::{Error, Input, MAX_UNIT_LEN, MAX_UNIT_PARTS, Sink, Unit, bound};
 use bytes::{Bytes, BytesMut};
 use media::codec::aac::Adts;
 use media::codec::bits::BitReader;
@@ -170,13 +170,7 @@ impl Mode {
         let mut sizes = SmallVec::new();
         while bits.position() < section_bits {
             sizes.push(self.read_header(&mut bits, sizes.is_empty())?);
-            if sizes.len() > MAX_UNIT_PARTS {
-                return Err(Error::TooBig {
-                    what: "access units in a packet",
-                    got: sizes.len(),
-                    max: MAX_UNIT_PARTS,
-                });
-            }
+            bound("access units in a packet", sizes.len(), MAX_UNIT_PARTS)?;
         }
         if bits.position() != section_bits || sizes.is_empty() {
             return Err(Error::Value {
@@ -258,13 +252,7 @@ impl Mode {
             Some(size) => (data.len() / size as usize).max(1),
             None => 1,
         };
-        if count > MAX_UNIT_PARTS {
-            return Err(Error::TooBig {
-                what: "access units in a packet",
-                got: count,
-                max: MAX_UNIT_PARTS,
-            });
-        }
+        bound("access units in a packet", count, MAX_UNIT_PARTS)?;
         let size = self.constant_size.map(|size| size as usize);
         self.packet(data, smallvec![size; count])
     }
@@ -458,13 +446,7 @@ impl Unpacker {
         if let [size] = *sizes
             && (size > data.len() || size == data.len() && !input.marker)
         {
-            if size > MAX_UNIT_LEN {
-                return Err(Error::TooBig {
-                    what: "bytes",
-                    got: size,
-                    max: MAX_UNIT_LEN,
-                });
-            }
+            bound("bytes", size, MAX_UNIT_LEN)?;
             if input.marker {
                 return Err(Error::Orphan);
             }
@@ -577,8 +559,8 @@ const MAX_FIELD_BITS: u32 = 32;
 const MAX_HBR_SIZE: usize = (1 << 13) - 1;
 #[cfg(test)]
 mod tests {
-    use super::super::simple::testing::{Packets, Sent, capture, deliver, frame, hex};
     use super::*;
+    use crate::payload::testing::{Packets, Sent, capture, deliver, frame, hex};
     use proptest::prelude::*;
 
     fn unpack(mode: Mode, packets: &[Sent], lost: &[usize]) -> (Vec<Unit>, Vec<Error>) {

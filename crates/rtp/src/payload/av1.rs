@@ -10,7 +10,7 @@
 //!     +-+-+-+-+-+-+-+-+  W: number of elements, of which the last has no length; 0: any number, all with lengths
 //! ```
 
-use super::{Error, Input, MAX_UNIT_LEN, MAX_UNIT_PARTS, Sink, Unit};
+use super::{Error, Input, MAX_UNIT_LEN, MAX_UNIT_PARTS, Sink, State, Unit, bound};
 use bytes::Bytes;
 use media::codec::av1::{
     OBU_FRAME, OBU_FRAME_HEADER, OBU_SEQUENCE_HEADER, OBU_TEMPORAL_DELIMITER, Obu, Obus,
@@ -29,18 +29,6 @@ pub struct Unpacker {
     obus: usize,
     /// The OBU that will be continued, if Y was set. Together with `unit` at most [`MAX_UNIT_LEN`].
     fragment: Option<Vec<u8>>,
-}
-
-/// What came before the next packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// The end of a unit, or nothing.
-    #[default]
-    Between,
-    /// A part of a unit of which everything is there so far.
-    Taking,
-    /// A part of a unit of which something is missing.
-    Skipping,
 }
 
 impl Unpacker {
@@ -126,7 +114,11 @@ impl Unpacker {
             let continues = packet.continues && index == 0;
             match (self.fragment.take(), continues) {
                 (Some(mut fragment), true) => {
-                    self.check_len(fragment.len() + element.len())?;
+                    bound(
+                        "bytes",
+                        self.unit.len() + fragment.len() + element.len(),
+                        MAX_UNIT_LEN,
+                    )?;
                     fragment.extend_from_slice(element);
                     if continued {
                         self.fragment = Some(fragment);
@@ -143,7 +135,7 @@ impl Unpacker {
                     });
                 }
                 (None, false) if continued => {
-                    self.check_len(element.len())?;
+                    bound("bytes", self.unit.len() + element.len(), MAX_UNIT_LEN)?;
                     self.fragment = Some(element.to_vec());
                 }
                 (None, false) => self.add(element)?,
@@ -170,7 +162,11 @@ impl Unpacker {
                     max: MAX_UNIT_PARTS,
                 });
             }
-            self.check_len(obu.whole.len() + MAX_SIZE_LEN)?;
+            bound(
+                "bytes",
+                self.unit.len() + obu.whole.len() + MAX_SIZE_LEN,
+                MAX_UNIT_LEN,
+            )?;
             self.obus += 1;
             let head = Head::of(&obu);
             let (size, size_len) = leb128(obu.payload.len());
@@ -178,18 +174,6 @@ impl Unpacker {
             self.unit.extend_from_slice(&head.bytes[1..head.len]);
             self.unit.extend_from_slice(&size[..size_len]);
             self.unit.extend_from_slice(obu.payload);
-        }
-        Ok(())
-    }
-
-    fn check_len(&self, more: usize) -> Result<(), Error> {
-        let got = self.unit.len() + more;
-        if got > MAX_UNIT_LEN {
-            return Err(Error::TooBig {
-                what: "bytes",
-                got,
-                max: MAX_UNIT_LEN,
-            });
         }
         Ok(())
     }

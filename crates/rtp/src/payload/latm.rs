@@ -7,7 +7,7 @@
 //! What is read is what is sent: one program, one layer, lengths given per access unit. Anything else is refused by name.
 
 use super::aac::bitstream;
-use super::{Error, Input, MAX_UNIT_LEN, MAX_UNIT_PARTS, Unit};
+use super::{Error, Input, MAX_UNIT_LEN, MAX_UNIT_PARTS, Unit, bound};
 use bytes::{Bytes, BytesMut};
 use media::codec::aac::Config;
 
@@ -65,13 +65,7 @@ impl StreamMuxConfig {
         bits.expect("numLayer", 3, 0, "0: one layer is supported")?;
         let (audio_config, config) = if version {
             let len = bits.latm_value()? as usize;
-            if len > MAX_CONFIG_BITS {
-                return Err(Error::TooBig {
-                    what: "bits of the AudioSpecificConfig",
-                    got: len,
-                    max: MAX_CONFIG_BITS,
-                });
-            }
+            bound("bits of the AudioSpecificConfig", len, MAX_CONFIG_BITS)?;
             let audio_config = bits.take(len)?;
             let config = Config::parse(&audio_config).map_err(bitstream)?;
             (audio_config, config)
@@ -416,8 +410,8 @@ impl<'a> Cursor<'a> {
 const MAX_CONFIG_BITS: usize = 512 * 8;
 #[cfg(test)]
 mod tests {
-    use super::super::simple::testing::{Sent, capture, deliver, hex};
     use super::*;
+    use crate::payload::testing::{Sent, capture, deliver, hex};
     use proptest::prelude::*;
 
     fn unpack(mut unpacker: Unpacker, packets: &[Sent], lost: &[usize]) -> (Vec<Unit>, Vec<Error>) {

@@ -20,6 +20,9 @@ pub mod simple;
 pub mod vp8;
 pub mod vp9;
 
+#[cfg(test)]
+mod testing;
+
 use crate::format::Format;
 use bytes::Bytes;
 use media::codec::aac as aac_codec;
@@ -98,6 +101,26 @@ pub trait Sink {
 
     /// Ends a packet. Its payload is `parts`, one after another; its time is that of the frame plus `offset` ticks.
     fn packet(&mut self, marker: bool, offset: u32, parts: &[&[u8]]);
+}
+
+/// What came before the next packet of a format whose units are cut in pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// The end of a unit, or nothing.
+    #[default]
+    Between,
+    /// A part of a unit of which everything is there so far.
+    Taking,
+    /// A part of a unit of which something is missing.
+    Skipping,
+}
+
+/// Checks that what is put together stays within its bound.
+fn bound(what: &'static str, got: usize, max: usize) -> Result<(), Error> {
+    if got > max {
+        return Err(Error::TooBig { what, got, max });
+    }
+    Ok(())
 }
 
 /// An unpacker for whatever a media section describes.

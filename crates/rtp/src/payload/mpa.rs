@@ -218,8 +218,8 @@ impl Partial {
 const HEADER_LEN: usize = 4;
 #[cfg(test)]
 mod tests {
-    use super::super::simple::testing::{Packets, Sent, capture, deliver, frame};
     use super::*;
+    use crate::payload::testing::{Packets, Sent, capture, deliver, frame};
     use proptest::prelude::*;
 
     fn unpack(style: Style, packets: &[Sent], lost: &[usize]) -> (Vec<Unit>, Vec<Error>) {

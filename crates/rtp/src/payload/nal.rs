@@ -15,7 +15,7 @@
 //! cameras leave the end bit out. NAL units with the forbidden bit set are left out, and so are access unit delimiters and filler.
 //! Start codes inside a NAL unit cut it: some cameras send what their encoder gave, several NAL units of a byte stream, as one.
 
-use super::{Error, Input, MAX_UNIT_LEN, MAX_UNIT_PARTS, Sink, Unit};
+use super::{Error, Input, MAX_UNIT_LEN, MAX_UNIT_PARTS, Sink, Unit, bound};
 use bytes::{BufMut, BytesMut};
 use media::codec::nal::AnnexB;
 use smallvec::SmallVec;
@@ -286,7 +286,7 @@ impl<S: Syntax> Assembler<S> {
         if let Some(first) = self.data.get_mut(begun + LENGTH_LEN) {
             *first |= header[0] & FORBIDDEN;
         }
-        self.check_len(data.len())?;
+        bound("bytes", self.data.len() + data.len(), MAX_UNIT_LEN)?;
         self.data.put_slice(data);
         Ok(())
     }
@@ -300,22 +300,10 @@ impl<S: Syntax> Assembler<S> {
                 max: MAX_UNIT_PARTS,
             });
         }
-        self.check_len(LENGTH_LEN + len)?;
+        bound("bytes", self.data.len() + LENGTH_LEN + len, MAX_UNIT_LEN)?;
         let at = self.data.len();
         self.data.put_u32(0);
         Ok(at)
-    }
-
-    fn check_len(&self, more: usize) -> Result<(), Error> {
-        let got = self.data.len().saturating_add(more);
-        if got > MAX_UNIT_LEN {
-            return Err(Error::TooBig {
-                what: "bytes",
-                got,
-                max: MAX_UNIT_LEN,
-            });
-        }
-        Ok(())
     }
 
     /// Ends the NAL unit that is being put together, if one is.

@@ -17,7 +17,7 @@
 //!     +-+-+-+-+-+-+-+-+
 //! ```
 
-use super::{Error, Input, MAX_UNIT_LEN, Sink, Unit};
+use super::{Error, Input, MAX_UNIT_LEN, Sink, State, Unit, bound};
 use bytes::Bytes;
 
 /// Puts frames together. A unit is one frame.
@@ -28,18 +28,6 @@ pub struct Unpacker {
     timestamp: i64,
     /// The frame so far. At most [`MAX_UNIT_LEN`].
     data: Vec<u8>,
-}
-
-/// What came before the next packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// The end of a frame, or nothing.
-    #[default]
-    Between,
-    /// A part of a frame of which everything is there so far.
-    Taking,
-    /// A part of a frame of which something is missing.
-    Skipping,
 }
 
 impl Unpacker {
@@ -104,13 +92,7 @@ impl Unpacker {
             State::Taking => {}
         }
         let len = self.data.len() + piece.len();
-        if len > MAX_UNIT_LEN {
-            return Err(Error::TooBig {
-                what: "bytes",
-                got: len,
-                max: MAX_UNIT_LEN,
-            });
-        }
+        bound("bytes", len, MAX_UNIT_LEN)?;
         self.data.extend_from_slice(piece);
         Ok(())
     }
@@ -202,83 +184,27 @@ const M: u8 = 0x80;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::{Frame, MediaTime, TrackId};
+    use crate::payload::testing::{self, Sent, captured, hostile_packets, losses, without_lost};
     use proptest::prelude::*;
 
-    struct Packets {
-        max: usize,
-        all: Vec<(bool, Bytes)>,
-    }
-
-    impl Sink for Packets {
-        fn max_payload(&self) -> usize {
-            self.max
-        }
-
-        fn packet(&mut self, marker: bool, offset: u32, parts: &[&[u8]]) {
-            assert_eq!(offset, 0);
-            let payload = parts.concat();
-            assert!(payload.len() <= self.max);
-            self.all.push((marker, payload.into()));
-        }
-    }
-
-    fn frame(data: &[u8]) -> Frame {
-        Frame {
-            track: TrackId(0),
-            dts: MediaTime::ZERO,
-            pts: MediaTime::ZERO,
-            key: false,
-            data: Bytes::copy_from_slice(data),
-            wire: None,
-        }
-    }
-
-    /// The packets of frames that are 3000 ticks apart: marker, time, payload.
-    fn pack(frames: &[Vec<u8>], max: usize) -> Vec<(bool, i64, Bytes)> {
+    /// The packets of frames that are 3000 ticks apart.
+    fn pack(frames: &[Vec<u8>], max: usize) -> Vec<Sent> {
         let mut packer = Packer::new(0x7fff);
-        let mut packets = Vec::new();
-        for (index, data) in frames.iter().enumerate() {
-            let mut sink = Packets { max, all: Vec::new() };
-            packer.pack(&frame(data), &mut sink);
-            let time = index as i64 * 3000;
-            packets.extend(
-                sink.all
-                    .into_iter()
-                    .map(|(marker, payload)| (marker, time, payload)),
-            );
-        }
-        packets
+        let frames = frames.iter().map(|data| (false, &data[..]));
+        testing::pack(frames, max, |frame, sink| packer.pack(frame, sink))
     }
 
-    /// Unpacks those packets that `lost` does not name; errors are none of the caller's business.
-    fn unpack(packets: &[(bool, i64, Bytes)], lost: impl Fn(usize) -> bool) -> Vec<Unit> {
-        let (mut unpacker, mut out, mut gap) = (Unpacker::new(), Vec::new(), false);
-        for (index, (marker, timestamp, payload)) in packets.iter().enumerate() {
-            if lost(index) {
-                gap = true;
-                continue;
-            }
-            let input = Input {
-                payload,
-                marker: *marker,
-                timestamp: *timestamp,
-                gap: std::mem::take(&mut gap),
-            };
-            let _ = unpacker.push(input, &mut out);
+    fn unpack(packets: &[Sent], lost: impl Fn(usize) -> bool) -> Vec<Unit> {
+        let mut unpacker = Unpacker::new();
+        let (mut units, whole) = testing::unpack(packets, lost, |input, out| unpacker.push(input, out));
+        if whole {
+            unpacker.flush(&mut units);
         }
-        if !gap {
-            unpacker.flush(&mut out);
-        }
-        out
+        units
     }
 
     fn units(frames: &[Vec<u8>]) -> Vec<Unit> {
-        let unit = |(index, data): (usize, &Vec<u8>)| Unit {
-            timestamp: index as i64 * 3000,
-            data: Bytes::copy_from_slice(data),
-        };
-        frames.iter().enumerate().map(unit).collect()
+        testing::units(frames.iter().map(|data| &data[..]))
     }
 
     fn push(
@@ -288,14 +214,9 @@ mod tests {
         timestamp: i64,
         gap: bool,
     ) -> Result<Vec<Unit>, Error> {
-        let (mut out, payload) = (Vec::new(), Bytes::copy_from_slice(payload));
-        let input = Input {
-            payload: &payload,
-            marker,
-            timestamp,
-            gap,
-        };
-        unpacker.push(input, &mut out).map(|()| out)
+        testing::one(payload, marker, timestamp, gap, |input, out| {
+            unpacker.push(input, out)
+        })
     }
 
     /// Payloads of FFmpeg 5.1 (`libvpx`, 16x16, `pkt_size=72`): a key frame in two packets, an inter frame in one.
@@ -330,7 +251,7 @@ mod tests {
 
     #[test]
     fn packets_of_ffmpeg_are_put_together() {
-        let packets = CAPTURE.map(|(marker, time, payload)| (marker, time, Bytes::from_static(payload)));
+        let packets = captured(&CAPTURE);
         let units = unpack(&packets, |_| false);
         assert_eq!(units.len(), 2);
         let size = media::codec::vp8::params(&units[0].data).unwrap();
@@ -410,7 +331,7 @@ mod tests {
     #[test]
     fn picture_ids_count_frames_and_wrap() {
         let packets = pack(&[vec![1; 200], vec![2]], 104);
-        let heads: Vec<&[u8]> = packets.iter().map(|(.., payload)| &payload[..4]).collect();
+        let heads: Vec<&[u8]> = packets.iter().map(|sent| &sent.payload[..4]).collect();
         assert_eq!(
             heads,
             [
@@ -427,15 +348,6 @@ mod tests {
         proptest::collection::vec(frame, 1..6)
     }
 
-    fn losses() -> impl Strategy<Value = Vec<prop::sample::Index>> {
-        proptest::collection::vec(any::<prop::sample::Index>(), 1..4)
-    }
-
-    fn hostile_packets() -> impl Strategy<Value = Vec<(bool, i64, Bytes)>> {
-        let payload = proptest::collection::vec(any::<u8>(), 0..12).prop_map(Bytes::from);
-        proptest::collection::vec((any::<bool>(), 0i64..3, payload), 0..12)
-    }
-
     proptest! {
         #[test]
         fn what_was_packed_is_unpacked(frames in frames(), max in 100usize..1500) {
@@ -446,15 +358,13 @@ mod tests {
         fn loss_leaves_whole_frames_only(frames in frames(), max in 100usize..1500, lost in losses()) {
             let packets = pack(&frames, max);
             let lost: Vec<_> = lost.iter().map(|index| index.index(packets.len())).collect();
-            let hit = |unit: &Unit| lost.iter().any(|&index| packets[index].1 == unit.timestamp);
-            let mut expected = units(&frames);
-            expected.retain(|unit| !hit(unit));
+            let expected = without_lost(units(&frames), &packets, &lost);
             prop_assert_eq!(unpack(&packets, |index| lost.contains(&index)), expected);
         }
 
         #[test]
-        fn any_packets_can_be_unpacked(packets in hostile_packets(), lost in any::<u16>()) {
-            let len: usize = packets.iter().map(|(.., payload)| payload.len()).sum();
+        fn any_packets_can_be_unpacked(packets in hostile_packets(any::<u8>(), 12), lost in any::<u16>()) {
+            let len: usize = packets.iter().map(|sent| sent.payload.len()).sum();
             let units = unpack(&packets, |index| lost >> index & 1 != 0);
             prop_assert!(units.iter().map(|unit| unit.data.len()).sum::<usize>() <= len);
         }

@@ -20,7 +20,7 @@
 //!     +-+-+-+-+-+-+-+-+
 //! ```
 
-use super::{Error, Input, MAX_UNIT_LEN, Sink, Unit};
+use super::{Error, Input, MAX_UNIT_LEN, Sink, State, Unit, bound};
 use bytes::Bytes;
 use media::codec::vp9::Header;
 use smallvec::SmallVec;
@@ -38,18 +38,6 @@ pub struct Unpacker {
     begins: SmallVec<[usize; MAX_LAYERS]>,
     /// The last packet had E.
     ended: bool,
-}
-
-/// What came before the next packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// The end of a picture, or nothing.
-    #[default]
-    Between,
-    /// A part of a picture of which everything is there so far.
-    Taking,
-    /// A part of a picture of which something is missing.
-    Skipping,
 }
 
 impl Unpacker {
@@ -112,13 +100,7 @@ impl Unpacker {
             self.state = State::Taking;
         }
         let len = self.data.len() + piece.len();
-        if len + MAX_INDEX_LEN > MAX_UNIT_LEN {
-            return Err(Error::TooBig {
-                what: "bytes",
-                got: len + MAX_INDEX_LEN,
-                max: MAX_UNIT_LEN,
-            });
-        }
+        bound("bytes", len + MAX_INDEX_LEN, MAX_UNIT_LEN)?;
         // A layer frame without bytes has no place in an index.
         if descriptor.begin && self.begins.last() != Some(&self.data.len()) {
             if self.begins.len() == MAX_LAYERS {
@@ -347,57 +329,18 @@ const STRUCTURE_G: u8 = 0x08;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::{Frame, MediaTime, TrackId};
+    use crate::payload::testing::{self, Sent, captured, hostile_packets, losses, without_lost};
     use proptest::prelude::*;
 
-    struct Packets {
-        max: usize,
-        all: Vec<(bool, Bytes)>,
-    }
-
-    impl Sink for Packets {
-        fn max_payload(&self) -> usize {
-            self.max
-        }
-
-        fn packet(&mut self, marker: bool, offset: u32, parts: &[&[u8]]) {
-            assert_eq!(offset, 0);
-            let payload = parts.concat();
-            assert!(payload.len() <= self.max);
-            self.all.push((marker, payload.into()));
-        }
-    }
-
-    fn frame(data: &[u8]) -> Frame {
-        Frame {
-            track: TrackId(0),
-            dts: MediaTime::ZERO,
-            pts: MediaTime::ZERO,
-            key: false,
-            data: Bytes::copy_from_slice(data),
-            wire: None,
-        }
-    }
-
-    /// The packets of pictures that are 3000 ticks apart: marker, time, payload.
-    fn pack(frames: &[Vec<u8>], max: usize) -> Vec<(bool, i64, Bytes)> {
+    /// The packets of frames that are 3000 ticks apart.
+    fn pack(frames: &[Vec<u8>], max: usize) -> Vec<Sent> {
         let mut packer = Packer::new(0x7fff);
-        let mut packets = Vec::new();
-        for (index, data) in frames.iter().enumerate() {
-            let mut sink = Packets { max, all: Vec::new() };
-            packer.pack(&frame(data), &mut sink);
-            let time = index as i64 * 3000;
-            packets.extend(
-                sink.all
-                    .into_iter()
-                    .map(|(marker, payload)| (marker, time, payload)),
-            );
-        }
-        packets
+        let frames = frames.iter().map(|data| (false, &data[..]));
+        testing::pack(frames, max, |frame, sink| packer.pack(frame, sink))
     }
 
     /// Packets of pictures of several layers, by hand: no picture id, sizes of pieces up to `max`.
-    fn pack_layers(pictures: &[Vec<Vec<u8>>], max: usize) -> Vec<(bool, i64, Bytes)> {
+    fn pack_layers(pictures: &[Vec<Vec<u8>>], max: usize) -> Vec<Sent> {
         let mut packets = Vec::new();
         for (index, layers) in pictures.iter().enumerate() {
             for (spatial, layer) in layers.iter().enumerate() {
@@ -407,41 +350,28 @@ mod tests {
                     let flags = if at == 0 { B } else { 0 } | if end { E } else { 0 };
                     let payload = [&[L | flags, (spatial as u8) << 1, 0], piece].concat();
                     let marker = end && spatial + 1 == layers.len();
-                    packets.push((marker, index as i64 * 3000, payload.into()));
+                    packets.push(Sent {
+                        timestamp: index as i64 * 3000,
+                        marker,
+                        payload: payload.into(),
+                    });
                 }
             }
         }
         packets
     }
 
-    /// Unpacks those packets that `lost` does not name; errors are none of the caller's business.
-    fn unpack(packets: &[(bool, i64, Bytes)], lost: impl Fn(usize) -> bool) -> Vec<Unit> {
-        let (mut unpacker, mut out, mut gap) = (Unpacker::new(), Vec::new(), false);
-        for (index, (marker, timestamp, payload)) in packets.iter().enumerate() {
-            if lost(index) {
-                gap = true;
-                continue;
-            }
-            let input = Input {
-                payload,
-                marker: *marker,
-                timestamp: *timestamp,
-                gap: std::mem::take(&mut gap),
-            };
-            let _ = unpacker.push(input, &mut out);
+    fn unpack(packets: &[Sent], lost: impl Fn(usize) -> bool) -> Vec<Unit> {
+        let mut unpacker = Unpacker::new();
+        let (mut units, whole) = testing::unpack(packets, lost, |input, out| unpacker.push(input, out));
+        if whole {
+            unpacker.flush(&mut units);
         }
-        if !gap {
-            unpacker.flush(&mut out);
-        }
-        out
+        units
     }
 
     fn units(frames: &[Vec<u8>]) -> Vec<Unit> {
-        let unit = |(index, data): (usize, &Vec<u8>)| Unit {
-            timestamp: index as i64 * 3000,
-            data: Bytes::copy_from_slice(data),
-        };
-        frames.iter().enumerate().map(unit).collect()
+        testing::units(frames.iter().map(|data| &data[..]))
     }
 
     fn push(
@@ -451,14 +381,9 @@ mod tests {
         timestamp: i64,
         gap: bool,
     ) -> Result<Vec<Unit>, Error> {
-        let (mut out, payload) = (Vec::new(), Bytes::copy_from_slice(payload));
-        let input = Input {
-            payload: &payload,
-            marker,
-            timestamp,
-            gap,
-        };
-        unpacker.push(input, &mut out).map(|()| out)
+        testing::one(payload, marker, timestamp, gap, |input, out| {
+            unpacker.push(input, out)
+        })
     }
 
     /// Reads a superframe (annex B): its frames.
@@ -533,7 +458,7 @@ mod tests {
 
     #[test]
     fn packets_of_ffmpeg_are_put_together() {
-        let packets = CAPTURE.map(|(marker, time, payload)| (marker, time, Bytes::from_static(payload)));
+        let packets = captured(&CAPTURE);
         let units = unpack(&packets, |_| false);
         assert_eq!(units.len(), 2);
         let Ok(Header::Key(key)) = Header::parse(&units[0].data) else {
@@ -674,7 +599,7 @@ mod tests {
         ]
         .concat();
         let packets = pack(&[key, vec![0x86, 0, 0]], 100);
-        let heads: Vec<&[u8]> = packets.iter().map(|(.., payload)| &payload[..3]).collect();
+        let heads: Vec<&[u8]> = packets.iter().map(|sent| &sent.payload[..3]).collect();
         assert_eq!(
             heads,
             [
@@ -683,7 +608,7 @@ mod tests {
                 &[I | P | B | E, 0x80, 0x00]
             ]
         );
-        assert_eq!(packets[0].2[3..9], [0x10, 1, 64, 0, 180, 0xa2]);
+        assert_eq!(packets[0].payload[3..9], [0x10, 1, 64, 0, 180, 0xa2]);
         assert_eq!(structure(65536, 1), None);
     }
 
@@ -705,20 +630,6 @@ mod tests {
     /// Pictures of several layers.
     fn pictures() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
         proptest::collection::vec(proptest::collection::vec(frame_data(1..400), 1..8), 1..6)
-    }
-
-    fn without_lost(mut units: Vec<Unit>, packets: &[(bool, i64, Bytes)], lost: &[usize]) -> Vec<Unit> {
-        units.retain(|unit| lost.iter().all(|&index| packets[index].1 != unit.timestamp));
-        units
-    }
-
-    fn losses() -> impl Strategy<Value = Vec<prop::sample::Index>> {
-        proptest::collection::vec(any::<prop::sample::Index>(), 1..4)
-    }
-
-    fn hostile_packets() -> impl Strategy<Value = Vec<(bool, i64, Bytes)>> {
-        let payload = proptest::collection::vec(any::<u8>(), 0..24).prop_map(Bytes::from);
-        proptest::collection::vec((any::<bool>(), 0i64..3, payload), 0..12)
     }
 
     proptest! {
@@ -753,8 +664,8 @@ mod tests {
         }
 
         #[test]
-        fn any_packets_can_be_unpacked(packets in hostile_packets(), lost in any::<u16>()) {
-            let len: usize = packets.iter().map(|(.., payload)| payload.len()).sum();
+        fn any_packets_can_be_unpacked(packets in hostile_packets(any::<u8>(), 24), lost in any::<u16>()) {
+            let len: usize = packets.iter().map(|sent| sent.payload.len()).sum();
             let units = unpack(&packets, |index| lost >> index & 1 != 0);
             let index_len = units.len() * MAX_INDEX_LEN;
             prop_assert!(units.iter().map(|unit| unit.data.len()).sum::<usize>() <= len + index_len);

@@ -1,24 +1,6 @@
 use super::*;
-use media::{Frame, MediaTime, TrackId};
+use crate::payload::testing::{self, Sent, captured, hostile_packets, losses, without_lost};
 use proptest::prelude::*;
-
-struct Packets {
-    max: usize,
-    all: Vec<(bool, Bytes)>,
-}
-
-impl Sink for Packets {
-    fn max_payload(&self) -> usize {
-        self.max
-    }
-
-    fn packet(&mut self, marker: bool, offset: u32, parts: &[&[u8]]) {
-        assert_eq!(offset, 0);
-        let payload = parts.concat();
-        assert!(payload.len() <= self.max);
-        self.all.push((marker, payload.into()));
-    }
-}
 
 /// A temporal unit, and whether it is a key frame.
 type TemporalUnit = (bool, Vec<u8>);
@@ -40,61 +22,23 @@ fn layer_obu(header: u8, spatial: u8, payload: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-fn frame(key: bool, data: &[u8]) -> Frame {
-    Frame {
-        track: TrackId(0),
-        dts: MediaTime::ZERO,
-        pts: MediaTime::ZERO,
-        key,
-        data: Bytes::copy_from_slice(data),
-        wire: None,
-    }
+/// The packets of units that are 3000 ticks apart.
+fn pack(packer: &mut Packer, units: &[TemporalUnit], max: usize) -> Vec<Sent> {
+    let units = units.iter().map(|(key, data)| (*key, &data[..]));
+    testing::pack(units, max, |frame, sink| packer.pack(frame, sink))
 }
 
-/// The packets of units that are 3000 ticks apart: marker, time, payload.
-fn pack(packer: &mut Packer, units: &[TemporalUnit], max: usize) -> Vec<(bool, i64, Bytes)> {
-    let mut packets = Vec::new();
-    for (index, (key, data)) in units.iter().enumerate() {
-        let mut sink = Packets { max, all: Vec::new() };
-        packer.pack(&frame(*key, data), &mut sink);
-        let time = index as i64 * 3000;
-        packets.extend(
-            sink.all
-                .into_iter()
-                .map(|(marker, payload)| (marker, time, payload)),
-        );
+fn unpack(packets: &[Sent], lost: impl Fn(usize) -> bool) -> Vec<Unit> {
+    let mut unpacker = Unpacker::new();
+    let (mut units, whole) = testing::unpack(packets, lost, |input, out| unpacker.push(input, out));
+    if whole {
+        unpacker.flush(&mut units);
     }
-    packets
-}
-
-/// Unpacks those packets that `lost` does not name; errors are none of the caller's business.
-fn unpack(packets: &[(bool, i64, Bytes)], lost: impl Fn(usize) -> bool) -> Vec<Unit> {
-    let (mut unpacker, mut out, mut gap) = (Unpacker::new(), Vec::new(), false);
-    for (index, (marker, timestamp, payload)) in packets.iter().enumerate() {
-        if lost(index) {
-            gap = true;
-            continue;
-        }
-        let input = Input {
-            payload,
-            marker: *marker,
-            timestamp: *timestamp,
-            gap: std::mem::take(&mut gap),
-        };
-        let _ = unpacker.push(input, &mut out);
-    }
-    if !gap {
-        unpacker.flush(&mut out);
-    }
-    out
+    units
 }
 
 fn units(units: &[TemporalUnit]) -> Vec<Unit> {
-    let unit = |(index, (_, data)): (usize, &TemporalUnit)| Unit {
-        timestamp: index as i64 * 3000,
-        data: Bytes::copy_from_slice(data),
-    };
-    units.iter().enumerate().map(unit).collect()
+    testing::units(units.iter().map(|(_, data)| &data[..]))
 }
 
 fn push(
@@ -104,14 +48,9 @@ fn push(
     timestamp: i64,
     gap: bool,
 ) -> Result<Vec<Unit>, Error> {
-    let (mut out, payload) = (Vec::new(), Bytes::copy_from_slice(payload));
-    let input = Input {
-        payload: &payload,
-        marker,
-        timestamp,
-        gap,
-    };
-    unpacker.push(input, &mut out).map(|()| out)
+    testing::one(payload, marker, timestamp, gap, |input, out| {
+        unpacker.push(input, out)
+    })
 }
 
 /// Payloads of FFmpeg 9.0 (`libaom-av1`, 16x16, `pkt_size=112`): a sequence header and key frame in three packets, an inter
@@ -163,7 +102,7 @@ const CAPTURE: [(bool, i64, &[u8]); 4] = [
 
 #[test]
 fn packets_of_ffmpeg_are_put_together() {
-    let packets = CAPTURE.map(|(marker, time, payload)| (marker, time, Bytes::from_static(payload)));
+    let packets = captured(&CAPTURE);
     let units = unpack(&packets, |_| false);
     let contents = media::codec::av1::Contents::of(&units[0].data).unwrap();
     let header = media::codec::av1::SequenceHeader::parse(contents.sequence_header.unwrap().payload).unwrap();
@@ -218,7 +157,7 @@ fn size_fields_are_accepted_and_delimiters_dropped() {
         );
     }
     let packets = pack(&mut Packer::new(), &[(false, delimited)], 100);
-    assert_eq!(packets[0].2, &[0x20, 3, 0x08, 1, 2, 0x30, 3, 4][..]);
+    assert_eq!(packets[0].payload, &[0x20, 3, 0x08, 1, 2, 0x30, 3, 4][..]);
 }
 
 #[test]
@@ -318,7 +257,7 @@ fn key_frames_without_sequence_header_get_that_of_the_record() {
         &[(true, key), (true, with_header), (false, inter)],
         100,
     );
-    let payloads: Vec<&[u8]> = packets.iter().map(|(.., payload)| &payload[..]).collect();
+    let payloads: Vec<&[u8]> = packets.iter().map(|sent| &sent.payload[..]).collect();
     assert_eq!(
         payloads,
         [
@@ -358,8 +297,8 @@ fn spatial_layers_do_not_share_packets() {
     let unit = (true, [base.concat(), upper.concat()].concat());
     let packets = pack(&mut Packer::new(), std::slice::from_ref(&unit), 1000);
     assert_eq!(packets.len(), 2);
-    assert_eq!(packets[0].2[0], 0x08);
-    assert_eq!(packets[1].2[..5], [0x30, 3, 0x2c, 0x08, 5]);
+    assert_eq!(packets[0].payload[0], 0x08);
+    assert_eq!(packets[1].payload[..5], [0x30, 3, 0x2c, 0x08, 5]);
     assert_eq!(unpack(&packets, |_| false), units(&[unit]));
     assert_eq!(unpack(&packets, |index| index == 0), []);
 }
@@ -398,26 +337,17 @@ fn temporal_units() -> impl Strategy<Value = Vec<TemporalUnit>> {
     proptest::collection::vec(prop_oneof![key, inter], 1..5)
 }
 
-fn losses() -> impl Strategy<Value = Vec<prop::sample::Index>> {
-    proptest::collection::vec(any::<prop::sample::Index>(), 1..4)
-}
-
-fn hostile_packets() -> impl Strategy<Value = Vec<(bool, i64, Bytes)>> {
-    let payload = proptest::collection::vec(prop_oneof![any::<u8>(), 0u8..4], 0..12).prop_map(Bytes::from);
-    proptest::collection::vec((any::<bool>(), 0i64..3, payload), 0..12)
-}
-
 proptest! {
     #[test]
     fn what_was_packed_is_unpacked(temporal_units in temporal_units(), max in 100usize..1500) {
         let packets = pack(&mut Packer::new(), &temporal_units, max);
         prop_assert_eq!(unpack(&packets, |_| false), units(&temporal_units));
         // Only the first of a unit starts with a whole OBU, and all but the last are full up to a length that W makes needless.
-        for (index, (_, time, payload)) in packets.iter().enumerate() {
-            let first = index == 0 || packets[index - 1].1 != *time;
-            let last = packets.get(index + 1).is_none_or(|next| next.1 != *time);
+        for (index, Sent { timestamp, payload, .. }) in packets.iter().enumerate() {
+            let first = index == 0 || packets[index - 1].timestamp != *timestamp;
+            let last = packets.get(index + 1).is_none_or(|next| next.timestamp != *timestamp);
             prop_assert_eq!(payload[0] & Z == 0, first);
-            prop_assert_eq!(payload[0] & N != 0, first && temporal_units[*time as usize / 3000].0);
+            prop_assert_eq!(payload[0] & N != 0, first && temporal_units[*timestamp as usize / 3000].0);
             prop_assert!(last || payload.len() + 4 >= max);
         }
     }
@@ -426,13 +356,12 @@ proptest! {
     fn loss_leaves_whole_units_only(temporal_units in temporal_units(), max in 100usize..1500, lost in losses()) {
         let packets = pack(&mut Packer::new(), &temporal_units, max);
         let lost: Vec<_> = lost.iter().map(|index| index.index(packets.len())).collect();
-        let mut expected = units(&temporal_units);
-        expected.retain(|unit| lost.iter().all(|&index| packets[index].1 != unit.timestamp));
+        let expected = without_lost(units(&temporal_units), &packets, &lost);
         prop_assert_eq!(unpack(&packets, |index| lost.contains(&index)), expected);
     }
 
     #[test]
-    fn any_packets_can_be_unpacked(packets in hostile_packets(), lost in any::<u16>()) {
+    fn any_packets_can_be_unpacked(packets in hostile_packets(prop_oneof![any::<u8>(), 0u8..4], 12), lost in any::<u16>()) {
         for unit in unpack(&packets, |index| lost >> index & 1 != 0) {
             let contents = media::codec::av1::Contents::of(&unit.data);
             prop_assert_eq!(contents.map(|contents| contents.delimiters).ok(), Some(0));
