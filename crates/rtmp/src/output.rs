@@ -14,6 +14,16 @@ pub enum Output<E> {
     Close,
 }
 
+impl<E> Output<E> {
+    /// The bytes to write, if it is that: of a session that was closed nothing else is of interest.
+    pub fn into_bytes(self) -> Option<Bytes> {
+        match self {
+            Self::Send(bytes) => Some(bytes),
+            Self::Event(_) | Self::Close => None,
+        }
+    }
+}
+
 /// Outputs that were not taken yet. Bounded by what one input can cause, since the driver drains after each.
 #[derive(Debug)]
 pub(crate) struct Outbox<E> {

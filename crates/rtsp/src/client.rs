@@ -159,6 +159,16 @@ pub enum Output {
     Close,
 }
 
+impl Output {
+    /// The bytes to write, if it is that: of a session that was closed nothing else is of interest.
+    pub fn into_bytes(self) -> Option<Bytes> {
+        match self {
+            Self::Send(bytes) => Some(bytes),
+            Self::Event(_) | Self::Close => None,
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {

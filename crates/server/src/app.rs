@@ -95,6 +95,16 @@ pub struct Ports {
     pub https: u16,
 }
 
+impl Ports {
+    /// Those that are open.
+    pub fn open(&self) -> impl Iterator<Item = u16> {
+        let all = [
+            self.rtmp, self.rtmps, self.rtsp, self.rtsps, self.http, self.https,
+        ];
+        all.into_iter().filter(|port| *port != 0)
+    }
+}
+
 impl App {
     /// The shared state.
     pub fn new(store: ConfigStore, link: Link, hooks: Hooks, processes: Supervisor) -> Self {

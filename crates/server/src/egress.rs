@@ -140,6 +140,21 @@ pub async fn write_all<W: AsyncWrite + Unpin>(io: &mut W, bytes: &[u8], stall: D
     Ok(())
 }
 
+/// How long a client's last words may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Writes a client's last words, if the peer takes them soon.
+pub async fn say_goodbye<W: AsyncWrite + Unpin>(io: &mut W, words: impl IntoIterator<Item = Bytes>) {
+    let saying = async {
+        for word in words {
+            write_all(io, &word, GOODBYE).await?;
+        }
+        io::Result::Ok(())
+    };
+    // The connection is closed next, whether they were heard or not.
+    let _ = timeout(GOODBYE, saying).await;
+}
+
 fn stalled(stall: Duration) -> io::Error {
     io::Error::new(
         io::ErrorKind::TimedOut,

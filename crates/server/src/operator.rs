@@ -77,15 +77,7 @@ impl Server for Operator {
 
     fn is_own_address(&self, host: &str, port: u16) -> bool {
         let ports = self.0.ports.get().copied().unwrap_or_default();
-        let ours = [
-            ports.rtmp,
-            ports.rtmps,
-            ports.rtsp,
-            ports.rtsps,
-            ports.http,
-            ports.https,
-        ];
-        port != 0 && ours.contains(&port) && is_this_machine(host)
+        ports.open().any(|open| open == port) && is_this_machine(host)
     }
 
     fn statistic(&self) -> Statistic {
@@ -145,17 +137,7 @@ impl App {
         let streams = self.hub.streams();
         let sources: usize = streams.iter().map(|stream| self.registered(stream).len()).sum();
         let ports = self.ports.get().copied().unwrap_or_default();
-        let listeners = [
-            ports.rtmp,
-            ports.rtmps,
-            ports.rtsp,
-            ports.rtsps,
-            ports.http,
-            ports.https,
-        ]
-        .iter()
-        .filter(|port| **port != 0)
-        .count() as u64;
+        let listeners = ports.open().count() as u64;
         let sessions = self.sessions.len() as u64;
         let clients = self.traffic.lock().len() as u64;
         Statistic {

@@ -399,9 +399,13 @@ fn greet(app: &App) {
     );
     if ports.rtmp != 0 && ports.http != 0 {
         let (rtmp, http) = (ports.rtmp, ports.http);
+        let rtsp = match ports.rtsp {
+            0 => String::new(),
+            port => format!(", rtsp://127.0.0.1:{port}/live/test"),
+        };
         eprintln!(
             "\nTry it:\n  publish  ffmpeg -re -i FILE -c copy -f flv rtmp://127.0.0.1:{rtmp}/live/test\n  \
-             play     ffplay http://127.0.0.1:{http}/live/test.live.flv   (or rtmp://127.0.0.1:{rtmp}/live/test)\n  \
+             play     ffplay http://127.0.0.1:{http}/live/test.live.flv   (or rtmp://127.0.0.1:{rtmp}/live/test{rtsp})\n  \
              look     curl 'http://127.0.0.1:{http}/index/api/getMediaList?secret=SECRET'   metrics: http://127.0.0.1:{http}/metrics\n  \
              tour     tidegate demo   (a synthetic camera that opens on demand; no ffmpeg needed)\n"
         );

@@ -132,27 +132,26 @@ impl Entry {
 }
 
 impl Registration {
+    /// Says that the connection plays a stream, until it ends or is [idle](Self::idle).
+    pub fn plays(&self, key: &StreamKey, schema: Schema) {
+        self.update(|entry| entry.playing = Some((key.clone(), schema)));
+    }
+
     /// Says that the connection does not play any more.
     pub fn idle(&self) {
-        if let Some(entry) = self.sessions.entries.lock().get_mut(&self.id) {
-            entry.playing = None;
-        }
+        self.update(|entry| entry.playing = None);
     }
 
-    /// Says that the connection plays a stream, until it ends.
-    pub fn plays(&self, key: &StreamKey, schema: Schema) {
-        if let Some(entry) = self.sessions.entries.lock().get_mut(&self.id) {
-            entry.playing = Some((key.clone(), schema));
+    /// Says which URL a publisher used, and its parameters.
+    pub fn comes_from(&self, mut url: String, params: &str) {
+        if !params.is_empty() {
+            url.extend(["?", params]);
         }
+        self.update(|entry| entry.url = Some(url));
     }
-}
 
-impl Registration {
-    /// Says which URL a publisher used.
-    pub fn comes_from(&self, url: String) {
-        if let Some(entry) = self.sessions.entries.lock().get_mut(&self.id) {
-            entry.url = Some(url);
-        }
+    fn update(&self, change: impl FnOnce(&mut Entry)) {
+        self.sessions.entries.lock().get_mut(&self.id).map(change);
     }
 
     /// Gives the connection a new number, for its next request: to the control plane a session asks for one thing in its life.

@@ -5,8 +5,8 @@ mod jobs;
 pub use jobs::SockSlot;
 
 use crate::app::App;
-use crate::deadline::at;
 use crate::link::{Answer, Granted, Message};
+use crate::maybe::at;
 use crate::rules;
 use hub::{EndReason, GateLimits, StreamConfig, TrackPolicy};
 use jobs::Jobs;

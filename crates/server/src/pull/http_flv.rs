@@ -1,8 +1,8 @@
 //! Pulling FLV over HTTP and HTTPS.
 
 use super::Attempt;
-use crate::deadline::at;
 use crate::dial::{Dialed, dial};
+use crate::maybe::at;
 use crate::session::ingest::flv::Ingest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

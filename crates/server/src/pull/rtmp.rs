@@ -1,9 +1,9 @@
 //! Pulling over RTMP and RTMPS.
 
 use super::Attempt;
-use crate::deadline::at;
 use crate::dial::{Dialed, dial};
 use crate::egress::{WRITE_TIMEOUT, write_all};
+use crate::maybe::at;
 use crate::session::ingest::flv::Ingest;
 use crate::session::{MEDIA_BLOCK, make_room};
 use bytes::BytesMut;

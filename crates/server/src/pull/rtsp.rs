@@ -1,10 +1,10 @@
 //! Pulling over RTSP and RTSPS.
 
 use super::Attempt;
-use crate::deadline::at;
 use crate::dial::{Dialed, Duplex, dial};
-use crate::egress::{WRITE_TIMEOUT, write_all};
+use crate::egress::{WRITE_TIMEOUT, say_goodbye, write_all};
 use crate::link::Granted;
+use crate::maybe::at;
 use crate::session::ingest::rtp::Ingest;
 use crate::session::{MEDIA_BLOCK, make_room};
 use crate::udp::{Datagram, Endpoint, Endpoints, Pair};
@@ -19,7 +19,6 @@ use rtsp::url::{self, RtspUrl};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::time::timeout;
 use tracing::info;
 
 /// Redirections that are followed.
@@ -27,9 +26,6 @@ const MAX_REDIRECTS: usize = 5;
 
 /// Pause between signs of life unless the request says otherwise (`beat_interval_ms`).
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
-
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Packets that may come before the stream is granted: of a camera that does not wait for its own answer.
 const MAX_EARLY: usize = 4096;
@@ -112,15 +108,8 @@ async fn pull(attempt: &mut Attempt, began: Instant, session: Config) -> Result<
     // The stream is free at once; the camera is told, since many serve few sessions and keep lost ones for a minute.
     puller.ingest = None;
     puller.session.close(Instant::now());
-    let goodbye = async {
-        while let Some(output) = puller.session.poll_output() {
-            if let Output::Send(bytes) = output {
-                write_all(&mut io, &bytes, GOODBYE).await?;
-            }
-        }
-        std::io::Result::Ok(())
-    };
-    let _ = timeout(GOODBYE, goodbye).await;
+    let words = std::iter::from_fn(|| puller.session.poll_output()).filter_map(Output::into_bytes);
+    say_goodbye(&mut io, words).await;
     Err("stopped".to_owned())
 }
 

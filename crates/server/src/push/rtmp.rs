@@ -2,9 +2,9 @@
 
 use crate::app::App;
 use crate::containers::{self, RTMP};
-use crate::deadline::at;
 use crate::dial::{Dialed, dial};
-use crate::egress::{write_all, write_parts};
+use crate::egress::{say_goodbye, write_parts};
+use crate::maybe::{at, some};
 use bytes::BytesMut;
 use hub::{Batch, Next, Reader, ReaderOptions, Stream};
 use lifecycle::op::PushSpec;
@@ -12,13 +12,10 @@ use lifecycle::{Event, JobId};
 use rtmp::client::{ClientSession, Config, Event as RtmpEvent, Role};
 use rtmp::{Output, url};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 pub(super) async fn push(
     app: &Arc<App>,
@@ -86,17 +83,11 @@ pub(super) async fn push(
             biased;
             () = stop.cancelled() => {
                 session.close(Instant::now());
-                let _ = timeout(GOODBYE, async {
-                    while let Some(output) = session.poll_output() {
-                        if let Output::Send(bytes) = output {
-                            let _ = write_all(&mut io, &bytes, GOODBYE).await;
-                        }
-                    }
-                })
-                .await;
+                let words = std::iter::from_fn(|| session.poll_output()).filter_map(Output::into_bytes);
+                say_goodbye(&mut io, words).await;
                 return Ok("stopped".to_owned());
             }
-            next = async { match &mut reader { Some(reader) => reader.next_batch(&mut batch).await, None => std::future::pending().await } } => match next {
+            next = some(reader.as_mut().map(|reader| reader.next_batch(&mut batch))) => match next {
                 Next::Packets | Next::Lagged { .. } => {
                     for packet in batch.packets() {
                         session.send_packet(packet);

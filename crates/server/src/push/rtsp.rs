@@ -2,9 +2,9 @@
 
 use crate::app::App;
 use crate::containers::{self, RTSP};
-use crate::deadline::at;
 use crate::dial::{Dialed, dial};
-use crate::egress::write_parts;
+use crate::egress::{say_goodbye, write_parts};
+use crate::maybe::{at, some};
 use crate::udp::{Endpoint, Endpoints, SEND_PATIENCE};
 use bytes::{Bytes, BytesMut};
 use hub::{Batch, Next, Reader, ReaderOptions, Stream};
@@ -20,9 +20,6 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Pause between signs of life; servers count what is sent to them, too.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -143,10 +140,11 @@ pub(super) async fn push(
             biased;
             () = stop.cancelled() => {
                 session.close(Instant::now());
-                let _ = timeout(GOODBYE, say(&mut session, &mut io)).await;
+                let words = std::iter::from_fn(|| session.poll_output()).filter_map(Output::into_bytes);
+                say_goodbye(&mut io, words).await;
                 return Ok("stopped".to_owned());
             }
-            next = next_batch(pusher.reader.as_mut(), &mut batch) => match next {
+            next = some(pusher.reader.as_mut().map(|reader| reader.next_batch(&mut batch))) => match next {
                 Next::Packets | Next::Lagged { .. } => {
                     let (pieces, sent) = pusher.pieces(&batch).await;
                     batch.clear();
@@ -166,22 +164,6 @@ pub(super) async fn push(
             },
             () = at(deadline) => session.handle_timeout(Instant::now()),
         }
-    }
-}
-
-/// Sends what a session has to say.
-async fn say<W: tokio::io::AsyncWrite + Unpin>(session: &mut ClientSession, io: &mut W) {
-    while let Some(output) = session.poll_output() {
-        if let Output::Send(bytes) = output {
-            let _ = crate::egress::write_all(io, &bytes, GOODBYE).await;
-        }
-    }
-}
-
-async fn next_batch(reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
-    match reader {
-        Some(reader) => reader.next_batch(batch).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -4,9 +4,9 @@ use super::ingest::flv::Ingest;
 use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, linger, make_room};
 use crate::app::App;
 use crate::containers::{self, RTMP};
-use crate::deadline::at;
 use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch};
 use crate::link::{Answer, Pending};
+use crate::maybe::{at, some};
 use bytes::BytesMut;
 use hub::{Batch, Next, Reader, ReaderOptions};
 use lifecycle::{Access, Client, Protocol, Refusal};
@@ -132,8 +132,8 @@ impl<S: Io> Driver<S> {
                     self.ends(true, "closed by the server");
                     self.session.end_of_stream(Instant::now());
                 }
-                answer = answer(asking) => self.decide(answer)?,
-                next = next_batch(pace, reader, &mut batch) => match next {
+                answer = some(asking.map(Pending::answer)) => self.decide(answer)?,
+                next = some(reader.map(|reader| pace.next_batch(reader, &mut batch))) => match next {
                     Next::Packets | Next::Lagged { .. } => {
                         let written = write_batch(&mut self.accepted.io, &batch, &stop).await;
                         batch.clear();
@@ -194,14 +194,8 @@ impl<S: Io> Driver<S> {
             Event::PublishRequested(request) => {
                 let access = self.access(&request);
                 info!(stream = %access.key, session = %access.client.id, "publish requested over {}", access.protocol);
-                let query = if access.params.is_empty() {
-                    String::new()
-                } else {
-                    format!("?{}", access.params)
-                };
-                self.accepted
-                    .registration
-                    .comes_from(format!("rtmp://{}{query}", access.key));
+                let url = format!("rtmp://{}", access.key);
+                self.accepted.registration.comes_from(url, &access.params);
                 let pending = self.app.link.ask_publish(access, OriginType::RtmpPush);
                 self.role = Role::Asking {
                     publish: true,
@@ -403,18 +397,4 @@ fn refused(publish: bool, refusal: Refusal) -> Verdict {
             }
         }
     })
-}
-
-async fn answer(asking: Option<&mut Pending>) -> Answer {
-    match asking {
-        Some(pending) => pending.answer().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_batch(pace: Pace, reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
-    match reader {
-        Some(reader) => pace.next_batch(reader, batch).await,
-        None => std::future::pending().await,
-    }
 }

@@ -36,7 +36,7 @@ async fn streams_players_and_sessions_are_shown_and_can_be_cut() -> Result<()> {
     viewer.read_to_end().await?;
     server
         .poll("nobody plays", SOON, async |server| {
-            (crate::clients::players(server, "live", "cam").await == 0).then_some(())
+            (crate::clients::players(server, "rtmp", "live", "cam").await == 0).then_some(())
         })
         .await;
 

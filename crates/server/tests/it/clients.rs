@@ -90,10 +90,10 @@ pub async fn is_online(server: &TestServer, app: &str, stream: &str) -> bool {
     server.api("isMediaOnline", &parameters).await["online"] == true
 }
 
-/// How many players a stream has, over RTMP and FLV.
-pub async fn players(server: &TestServer, app: &str, stream: &str) -> usize {
+/// How many players a stream has: with `rtmp` as schema over RTMP and FLV, with `rtsp` over RTSP.
+pub async fn players(server: &TestServer, schema: &str, app: &str, stream: &str) -> usize {
     let parameters = [
-        ("schema", "rtmp"),
+        ("schema", schema),
         ("vhost", "__defaultVhost__"),
         ("app", app),
         ("stream", stream),
@@ -101,6 +101,15 @@ pub async fn players(server: &TestServer, app: &str, stream: &str) -> usize {
     server.api("getMediaPlayerList", &parameters).await["data"]
         .as_array()
         .map_or(0, Vec::len)
+}
+
+/// The MD5 of a text, in hexadecimal digits.
+pub fn md5_hex(text: &str) -> String {
+    use md5::{Digest, Md5};
+    Md5::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The parameters of addStreamProxy.

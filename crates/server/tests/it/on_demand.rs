@@ -24,7 +24,7 @@ async fn camera() -> Result<(TestServer, testkit::tool::Running)> {
 }
 
 async fn players_of(camera: &TestServer) -> usize {
-    players(camera, "live", "source").await
+    players(camera, "rtmp", "live", "source").await
 }
 
 async fn the_whole_story(source: impl Fn(&TestServer) -> String) -> Result<()> {

@@ -210,7 +210,7 @@ async fn when_the_publisher_says_goodbye_viewers_end_properly() -> Result<()> {
         .spawn()?;
     server
         .poll("both viewers play", SOON, async |server| {
-            (players(server, "live", "cam").await == 2).then_some(())
+            (players(server, "rtmp", "live", "cam").await == 2).then_some(())
         })
         .await;
     publisher.terminate(SOON).await?;

@@ -3,10 +3,10 @@
 use super::auth::{self, Checked, Gate};
 use super::player::Player;
 use crate::app::App;
-use crate::deadline::at;
 use crate::dial::Duplex;
 use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch, write_parts};
 use crate::link::{Answer, Granted, Pending};
+use crate::maybe::{at, some};
 use crate::session::ingest::rtp::Ingest;
 use crate::session::{MEDIA_BLOCK, TALK_BLOCK, make_room};
 use crate::sessions::{Registration, plain};
@@ -14,7 +14,7 @@ use crate::udp::{Datagram, Endpoint, Endpoints};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use hub::{Batch, EndReason, Next, Reader, Stream};
+use hub::{Batch, EndReason, Next, Stream};
 use lifecycle::{Access, Client, Protocol, Refusal as EngineRefusal};
 use media::info::OriginType;
 use media::{Schema, StreamKey};
@@ -202,8 +202,8 @@ impl Driver {
                     self.session.close();
                 }
                 (gate, checked) = some(checking) => self.checked(gate, checked),
-                answer = answer(asking) => self.decide(answer),
-                next = next_batch(self.pace, reader, &mut self.batch) => match next {
+                answer = some(asking.map(Pending::answer)) => self.decide(answer),
+                next = some(reader.map(|reader| self.pace.next_batch(reader, &mut self.batch))) => match next {
                     Next::Packets | Next::Lagged { .. } => self.send_batch(io).await?,
                     Next::Ended(reason) => self.stream_ended(io, reason).await,
                 },
@@ -377,12 +377,7 @@ impl Driver {
             ..self.access(request)
         };
         info!(stream = %access.key, session = %access.client.id, "publish requested over {}", access.protocol);
-        let query = if request.params.is_empty() {
-            String::new()
-        } else {
-            format!("?{}", request.params)
-        };
-        self.registration.comes_from(format!("{}{query}", request.url));
+        self.registration.comes_from(request.url.clone(), &request.params);
         self.used = true;
         let pending = self.app.link.ask_publish(access, OriginType::RtspPush);
         self.role = Role::Asking {
@@ -696,25 +691,4 @@ fn of_engine(refusal: EngineRefusal) -> Refusal {
 fn failed(mut pending: Pending, reason: &str) -> Role {
     pending.guard.ends(false, reason);
     Role::Refused(pending)
-}
-
-async fn some<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn answer(pending: Option<&mut Pending>) -> Answer {
-    match pending {
-        Some(pending) => pending.answer().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn next_batch(pace: Pace, reader: Option<&mut Reader>, batch: &mut Batch) -> Next {
-    match reader {
-        Some(reader) => pace.next_batch(reader, batch).await,
-        None => std::future::pending().await,
-    }
 }

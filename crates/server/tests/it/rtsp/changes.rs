@@ -1,6 +1,6 @@
 //! What changes while a connection or a stream lives: stream, transport, configuration, and the end.
 
-use super::wire::Hand;
+use super::wire::{Hand, TCP};
 use super::*;
 use serde_json::json;
 use std::net::Ipv4Addr;
@@ -8,7 +8,6 @@ use testkit::hook::{Answer, HookServer};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-const TCP: &str = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1";
 const GROUP: &str = "Transport: RTP/AVP;multicast";
 
 /// Each stream has a realm of its own, or none: what is known of one does not open another.
@@ -92,19 +91,10 @@ async fn a_password_known_as_md5_is_asked_for_as_md5() -> Result<()> {
     Ok(())
 }
 
-fn md5_hex(text: &str) -> String {
-    use md5::{Digest, Md5};
-    Md5::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 /// A track that is not asked for is not waited for.
 #[tokio::test]
 async fn a_pull_of_one_kind_is_a_stream_of_one_track() -> Result<()> {
-    let camera = serve("").await?;
-    let _publisher = publish_rtsp_live(&camera, "live/source", Over::Tcp).await?;
+    let (camera, _publisher) = camera("").await?;
     let server = serve(
         "[general]\nwait_track_ready_ms=600000\nwait_add_track_ms=600000\n[protocol]\nadd_mute_audio=0\n",
     )

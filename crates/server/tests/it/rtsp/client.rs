@@ -4,12 +4,6 @@ use super::*;
 use serde_json::json;
 use testkit::hook::{Answer, HookServer};
 
-async fn camera(config: &str) -> Result<(TestServer, Running)> {
-    let camera = serve(config).await?;
-    let publisher = publish_rtsp_live(&camera, "live/source", Over::Tcp).await?;
-    Ok((camera, publisher))
-}
-
 async fn pulled(rtp_type: &str) -> Result<()> {
     let (camera, _publisher) = camera("").await?;
     let server = serve("").await?;
@@ -147,14 +141,6 @@ async fn pushed(rtp_type: &str) -> Result<()> {
     assert_eq!(answer, json!({"code": 0, "data": {"flag": true}}));
     offline(&last, "far", "cam").await;
     Ok(())
-}
-
-fn md5_hex(text: &str) -> String {
-    use md5::{Digest, Md5};
-    Md5::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Who may play and publish, and streams that open and close because of RTSP players.
 
-use super::wire::Hand;
+use super::wire::{Hand, TCP};
 use super::*;
 use rtp::rtcp::Rtcp;
 use serde_json::json;
@@ -32,14 +32,6 @@ fn knows_alice(request: &Request) -> Answer {
         "on_rtsp_auth" => Answer::Json(json!({"code": -1, "msg": "nobody"})),
         _ => Answer::ok(),
     }
-}
-
-fn md5_hex(text: &str) -> String {
-    use md5::{Digest, Md5};
-    Md5::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 async fn guarded(config: &str) -> Result<(HookServer, TestServer)> {
@@ -169,23 +161,6 @@ async fn a_failed_question_for_the_realm_locks_the_door() -> Result<()> {
     Ok(())
 }
 
-async fn camera() -> Result<(TestServer, Running)> {
-    let camera = serve("").await?;
-    let publisher = publish_rtsp_live(&camera, "live/source", Over::Tcp).await?;
-    Ok((camera, publisher))
-}
-
-async fn players_of(server: &TestServer, app: &str, stream: &str) -> usize {
-    let parameters = [
-        ("schema", "rtsp"),
-        ("vhost", "__defaultVhost__"),
-        ("app", app),
-        ("stream", stream),
-    ];
-    let list = server.api("getMediaPlayerList", &parameters).await;
-    list["data"].as_array().map_or(0, Vec::len)
-}
-
 fn closing(request: &Request) -> Answer {
     match request.hook.as_str() {
         "on_stream_none_reader" => Answer::Json(json!({"code": 0, "close": true})),
@@ -196,7 +171,7 @@ fn closing(request: &Request) -> Answer {
 /// Fifty players on a missing stream: one hook, one session on the camera, and everybody plays.
 #[tokio::test]
 async fn fifty_players_of_a_missing_stream_cause_one_hook_and_one_session_on_the_camera() -> Result<()> {
-    let (camera, _publisher) = camera().await?;
+    let (camera, _publisher) = camera("").await?;
     let hooks = HookServer::start(closing).await?;
     let server = serve_hooked(&hooks, "").await?;
     let url = server.url_rtsp("live/cam");
@@ -212,24 +187,23 @@ async fn fifty_players_of_a_missing_stream_cause_one_hook_and_one_session_on_the
     assert_eq!(answer["code"], 0, "{answer}");
     for hand in &mut hands {
         assert_eq!(hand.reply().await?.status, 200);
-        let tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1";
-        let described = hand.ask("SETUP", &format!("{url}/streamid=0"), &[tcp]).await?;
+        let described = hand.ask("SETUP", &format!("{url}/streamid=0"), &[TCP]).await?;
         assert_eq!(described.status, 200);
         assert_eq!(hand.ask("PLAY", &url, &[]).await?.status, 200);
     }
     for hand in &mut hands {
         while hand.packet().await?.0 != 0 {}
     }
-    assert_eq!(players_of(&server, "live", "cam").await, 50);
+    assert_eq!(players(&server, "rtsp", "live", "cam").await, 50);
     assert_eq!(hooks.received("on_stream_not_found").len(), 1);
-    assert_eq!(players_of(&camera, "live", "source").await, 1);
+    assert_eq!(players(&camera, "rtsp", "live", "source").await, 1);
     drop(hands);
     let asked = hooks.wait_for_call("on_stream_none_reader", |_| true, SOON).await;
     assert_eq!(asked.body["schema"], "rtsp");
     offline(&server, "live", "cam").await;
     camera
         .poll("the camera is left alone", SOON, async |camera| {
-            (players_of(camera, "live", "source").await == 0).then_some(())
+            (players(camera, "rtsp", "live", "source").await == 0).then_some(())
         })
         .await;
     Ok(())
@@ -238,7 +212,7 @@ async fn fifty_players_of_a_missing_stream_cause_one_hook_and_one_session_on_the
 /// A camera that reboots: the pull finds it again, and a player that waits gets pictures.
 #[tokio::test]
 async fn a_camera_that_disappears_is_found_again() -> Result<()> {
-    let (camera, publisher) = camera().await?;
+    let (camera, publisher) = camera("").await?;
     let server = serve("[proxy]\nretry_min_ms=100\nretry_step_ms=100\n").await?;
     let source = camera.url_rtsp("live/source");
     let answer = server.api("addStreamProxy", &proxy("live", "cam", &source)).await;
@@ -262,12 +236,7 @@ async fn a_publisher_that_comes_back_keeps_its_players() -> Result<()> {
     let server = serve_hooked(&hooks, "[protocol]\ncontinue_push_ms=10000\n").await?;
     let publisher = publish_rtsp_live(&server, "live/cam", Over::Tcp).await?;
     let url = server.url_rtsp("live/cam");
-    let mut hand = Hand::connect(&server).await?;
-    assert_eq!(hand.ask("DESCRIBE", &url, &[]).await?.status, 200);
-    let tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1";
-    hand.ask("SETUP", &format!("{url}/streamid=0"), &[tcp]).await?;
-    assert_eq!(hand.ask("PLAY", &url, &[]).await?.status, 200);
-    hand.packet().await?;
+    let mut hand = Hand::playing(&server, &url, "streamid=0").await?;
     publisher.kill().await?;
     let parameters = [("schema", "rtsp"), ("app", "live"), ("stream", "cam")];
     server
@@ -335,12 +304,7 @@ async fn players_are_told_the_end() -> Result<()> {
     let server = serve("").await?;
     let _publisher = publish_live(&server, "live/cam").await?;
     let url = server.url_rtsp("live/cam");
-    let mut hand = Hand::connect(&server).await?;
-    hand.ask("DESCRIBE", &url, &[]).await?;
-    let tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1";
-    hand.ask("SETUP", &format!("{url}/trackID=0"), &[tcp]).await?;
-    hand.ask("PLAY", &url, &[]).await?;
-    hand.packet().await?;
+    let mut hand = Hand::playing(&server, &url, "trackID=0").await?;
     let parameters = [("app", "live"), ("stream", "cam"), ("force", "1")];
     server.api("close_streams", &parameters).await;
     loop {
@@ -360,12 +324,7 @@ async fn players_are_listed_and_can_be_cut() -> Result<()> {
     let server = serve("").await?;
     let _publisher = publish_live(&server, "live/cam").await?;
     let url = server.url_rtsp("live/cam");
-    let mut hand = Hand::connect(&server).await?;
-    hand.ask("DESCRIBE", &url, &[]).await?;
-    let tcp = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1";
-    hand.ask("SETUP", &format!("{url}/trackID=0"), &[tcp]).await?;
-    hand.ask("PLAY", &url, &[]).await?;
-    hand.packet().await?;
+    let mut hand = Hand::playing(&server, &url, "trackID=0").await?;
     let parameters = [
         ("schema", "rtsp"),
         ("vhost", "__defaultVhost__"),

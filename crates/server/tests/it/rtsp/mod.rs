@@ -61,6 +61,13 @@ pub async fn publish_rtsp_live(server: &TestServer, stream: &str, over: Over) ->
     Ok(running)
 }
 
+/// A server that has a stream to be pulled, `live/source`, and its publisher.
+pub async fn camera(config: &str) -> Result<(TestServer, Running)> {
+    let camera = serve(config).await?;
+    let publisher = publish_rtsp_live(&camera, "live/source", Over::Tcp).await?;
+    Ok((camera, publisher))
+}
+
 /// The codecs that ffprobe sees, in the order of the description.
 pub async fn codecs(over: Over, url: &str) -> Result<Vec<String>> {
     let args = [

@@ -54,6 +54,16 @@ impl Hand {
         })
     }
 
+    /// A player of one track over TCP that gets packets.
+    pub async fn playing(server: &TestServer, url: &str, control: &str) -> Result<Self> {
+        let mut hand = Self::connect(server).await?;
+        hand.ask("DESCRIBE", url, &[]).await?;
+        hand.ask("SETUP", &format!("{url}/{control}"), &[TCP]).await?;
+        assert_eq!(hand.ask("PLAY", url, &[]).await?.status, 200);
+        hand.packet().await?;
+        Ok(hand)
+    }
+
     /// Sends a request without waiting.
     pub async fn send(&mut self, method: &str, url: &str, headers: &[&str], body: &str) -> Result<()> {
         self.cseq += 1;
@@ -157,7 +167,8 @@ impl Hand {
     }
 }
 
-const TCP: &str = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1";
+/// The transport of one track inside the connection.
+pub const TCP: &str = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1";
 
 const H264_SDP: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
     a=rtpmap:96 H264/90000\r\na=control:streamid=0\r\n";
