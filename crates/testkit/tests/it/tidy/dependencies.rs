@@ -15,6 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rtmp", &["container", "media"]),
     ("rtp", &["media"]),
     ("rtsp", &["rtp", "media"]),
+    ("hls", &["container", "media"]),
     ("hub", &["media"]),
     ("lifecycle", &["media"]),
     ("process", &[]),
@@ -30,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "rtmp",
             "rtp",
             "rtsp",
+            "hls",
             "hub",
             "lifecycle",
             "process",
@@ -49,6 +51,7 @@ pub(super) const PURE: &[&str] = &[
     "rtmp",
     "rtp",
     "rtsp",
+    "hls",
     "lifecycle",
     "testpicture",
 ];

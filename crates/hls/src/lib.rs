@@ -1,0 +1,1 @@
+//! HTTP Live Streaming (RFC 8216bis), both ends. Pure: no socket, clock, file or task.
