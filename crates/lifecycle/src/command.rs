@@ -59,7 +59,7 @@ pub enum Command {
         /// Start an MP4 recording.
         enable_mp4: bool,
     },
-    /// The stream is registered: list it in these schemas.
+    /// The stream is registered, or in one schema more: list it in these, and no others.
     Register {
         /// Stream.
         key: StreamKey,

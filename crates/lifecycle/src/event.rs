@@ -2,8 +2,8 @@
 
 use crate::op::RuleSource;
 use crate::{Access, JobId, Op, OpId, Outcome, SessionId, Settings, Ticket};
-use media::StreamKey;
 use media::info::OriginType;
+use media::{Schema, StreamKey};
 use std::time::Duration;
 
 /// A fact for the engine.
@@ -38,6 +38,16 @@ pub enum Event {
         key: StreamKey,
         /// Which incarnation.
         incarnation: u64,
+    },
+    /// A schema that a stream is not registered in from the start, since it takes time to make, can be had now: HLS has its
+    /// first segment.
+    SchemaReady {
+        /// The stream.
+        key: StreamKey,
+        /// Which incarnation.
+        incarnation: u64,
+        /// The schema.
+        schema: Schema,
     },
     /// A question was answered, failed, or ran out of time.
     Reply {

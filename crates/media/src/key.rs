@@ -104,6 +104,14 @@ impl Schema {
         Self::HlsFmp4,
     ];
 
+    /// Whether it can be had only when its first segment is whole, some time after the stream began.
+    pub const fn takes_a_segment(self) -> bool {
+        match self {
+            Self::Hls | Self::HlsFmp4 => true,
+            Self::Rtmp | Self::Rtsp | Self::Ts | Self::Fmp4 => false,
+        }
+    }
+
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

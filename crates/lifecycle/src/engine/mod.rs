@@ -116,6 +116,11 @@ impl Engine {
             Event::PlayRequested { access, rule } => self.play_requested(access, rule),
             Event::SessionEnded { session, end } => self.session_ended(session, &end),
             Event::Ready { key, incarnation } => self.ready(&key, incarnation),
+            Event::SchemaReady {
+                key,
+                incarnation,
+                schema,
+            } => self.schema_ready(&key, incarnation, schema),
             Event::Reply {
                 ticket,
                 outcome,

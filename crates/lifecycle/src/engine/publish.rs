@@ -167,6 +167,7 @@ impl Engine {
             params: params.clone(),
             options: options.clone(),
             schemas: schemas.clone(),
+            announced: Vec::new(),
             close_after: rule.filter(|rule| rule.on_demand).map(|rule| rule.close_after),
             permanent: rule.is_some_and(|rule| !rule.on_demand),
             ffmpeg: None,
@@ -231,29 +232,60 @@ impl Engine {
             return;
         }
         origin.registered = true;
-        let (schemas, params, phase) = (origin.schemas.clone(), origin.params.clone(), origin.phase);
-        self.touch(key);
-        self.command(Command::Register {
-            key: key.clone(),
-            incarnation,
-            schemas: schemas.clone(),
-        });
-        let list: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
-        self.note(key, "registered", list.join(", "));
-        for schema in schemas {
-            let params = params.clone();
-            self.notify(Notice::StreamChanged {
-                key: key.clone(),
-                incarnation,
-                schema,
-                registered: true,
-                params,
-            });
-        }
+        let phase = origin.phase;
+        let options = &origin.options;
+        let at_once = |schema: &Schema| !schema.takes_a_segment() || options.on_demand(*schema);
+        let schemas: Vec<Schema> = origin.schemas.iter().copied().filter(at_once).collect();
+        self.announce(key, incarnation, &schemas);
         if let OriginPhase::Fed(Feeder::Session(id)) = phase {
             self.adopt_ffmpeg(id, key, incarnation);
         }
         self.release_waiting(key);
+    }
+
+    /// A schema that had to be made first is there: the stream is registered in it, too. Players of it need not wait for this:
+    /// they get the stream, and wait for its first segment.
+    pub(super) fn schema_ready(&mut self, key: &StreamKey, incarnation: u64, schema: Schema) {
+        let origin = self
+            .streams
+            .get_mut(key)
+            .and_then(|stream| stream.incarnation(incarnation));
+        let due = |origin: &mut Origin| {
+            origin.registered && origin.schemas.contains(&schema) && !origin.announced.contains(&schema)
+        };
+        if origin.is_some_and(due) {
+            self.announce(key, incarnation, &[schema]);
+        }
+    }
+
+    /// Registers a stream in further schemas.
+    fn announce(&mut self, key: &StreamKey, incarnation: u64, schemas: &[Schema]) {
+        let Some(origin) = self
+            .streams
+            .get_mut(key)
+            .and_then(|stream| stream.incarnation(incarnation))
+        else {
+            return;
+        };
+        origin.announced.extend_from_slice(schemas);
+        let (announced, params) = (origin.announced.clone(), origin.params.clone());
+        self.touch(key);
+        self.command(Command::Register {
+            key: key.clone(),
+            incarnation,
+            schemas: announced,
+        });
+        let list: Vec<&str> = schemas.iter().map(|schema| schema.as_str()).collect();
+        self.note(key, "registered", list.join(", "));
+        for schema in schemas {
+            self.notify(Notice::StreamChanged {
+                key: key.clone(),
+                incarnation,
+                schema: *schema,
+                registered: true,
+                params: params.clone(),
+            });
+        }
     }
 
     /// A publishing session is over.
@@ -354,7 +386,7 @@ impl Engine {
         self.touch(key);
         let incarnation = origin.incarnation;
         if origin.registered {
-            for schema in &origin.schemas {
+            for schema in &origin.announced {
                 let (key, params) = (key.clone(), origin.params.clone());
                 self.notify(Notice::StreamChanged {
                     key,

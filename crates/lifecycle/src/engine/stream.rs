@@ -43,8 +43,10 @@ pub(super) struct Origin {
     pub kind: OriginType,
     pub params: String,
     pub options: ProtocolOptions,
-    /// Schemas it is, or will be, registered in.
+    /// Schemas it is offered in.
     pub schemas: Vec<Schema>,
+    /// Those of them that it is registered in.
+    pub announced: Vec<Schema>,
     /// Closed without asking when unwatched this long: set for sources started by an on-demand rule.
     pub close_after: Option<Duration>,
     /// Runs whether it is watched or not: set for rules that are not on demand.

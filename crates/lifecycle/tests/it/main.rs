@@ -4,6 +4,7 @@
 extern crate tidegate_lifecycle as lifecycle;
 
 mod bench;
+mod hls;
 mod idle;
 mod play;
 mod publish;
