@@ -66,6 +66,8 @@ pub struct App {
     pub tunnels: Arc<Tunnels>,
     /// Streams sent to multicast groups.
     pub groups: Groups,
+    /// HLS.
+    pub hls: crate::hls::Hls,
     /// Tasks that belong to no session; each ends with [`Self::stop`].
     pub tasks: TaskTracker,
     router: OnceLock<Router>,
@@ -127,6 +129,7 @@ impl App {
             pages: OnceLock::new(),
             tunnels: Arc::default(),
             groups: Groups::default(),
+            hls: crate::hls::Hls::default(),
             tasks: TaskTracker::new(),
             router: OnceLock::new(),
             rtp_seed: rand::random(),
@@ -140,11 +143,12 @@ impl App {
         self.store.config()
     }
 
-    /// How RTMP and FLV are written.
+    /// How RTMP, FLV and MPEG-TS are written.
     pub fn style(&self) -> Style {
         Style {
             enhanced: self.config().rtmp.enhanced,
             chunk_size: self.chunk_size,
+            g711: crate::containers::g711(self.config().general.ts_g711),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The containers that viewers read, by the numbers the hub knows them by.
 
 use crate::app::App;
-use container::flv;
+use crate::session::http::ws::Framed;
+use container::{flv, mp4, ts};
 use hub::{MuxId, Stream};
 use media::Mux;
 use rtp::rtcp::NtpTime;
@@ -15,14 +16,26 @@ pub const WS_FLV: MuxId = MuxId(1);
 pub const RTMP: MuxId = MuxId(2);
 /// RTP and RTCP packets, framed for an RTSP connection.
 pub const RTSP: MuxId = MuxId(3);
+/// MPEG-TS over HTTP.
+pub const TS: MuxId = MuxId(4);
+/// MPEG-TS in WebSocket messages.
+pub const WS_TS: MuxId = MuxId(5);
+/// Fragmented MP4 over HTTP.
+pub const FMP4: MuxId = MuxId(6);
+/// Fragmented MP4 in WebSocket messages.
+pub const WS_FMP4: MuxId = MuxId(7);
+/// HLS: segments instead of packets, see [`crate::hls`].
+pub const HLS: MuxId = MuxId(8);
 
-/// How RTMP and FLV are written.
+/// How RTMP, FLV and MPEG-TS are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// `rtmp.enhanced`.
     pub enhanced: bool,
     /// `rtmp.chunk_size`, bytes.
     pub chunk_size: u32,
+    /// `general.ts_g711`.
+    pub g711: ts::G711,
 }
 
 /// The muxer of a container.
@@ -34,7 +47,11 @@ pub fn muxer(id: MuxId, style: Style) -> Box<dyn Mux> {
             server,
             chunk_size: style.chunk_size,
         })),
-        WS_FLV => Box::new(crate::session::http::ws::Framed::new(flv_muxer(style, server))),
+        WS_FLV => Box::new(Framed::new(flv_muxer(style, server))),
+        TS => Box::new(ts::Muxer::new(ts::Options { g711: style.g711 })),
+        WS_TS => Box::new(Framed::new(ts::Muxer::new(ts::Options { g711: style.g711 }))),
+        FMP4 => Box::new(mp4::Muxer::new()),
+        WS_FMP4 => Box::new(Framed::new(mp4::Muxer::new())),
         _ => Box::new(flv_muxer(style, server)),
     }
 }
@@ -44,6 +61,15 @@ fn flv_muxer(style: Style, server: String) -> flv::Muxer {
         enhanced: style.enhanced,
         server,
     })
+}
+
+/// `general.ts_g711` in the muxer's words.
+pub const fn g711(choice: config::TsG711) -> ts::G711 {
+    match choice {
+        config::TsG711::Registered => ts::G711::Registered,
+        config::TsG711::Private => ts::G711::Private,
+        config::TsG711::Omit => ts::G711::Omit,
+    }
 }
 
 /// How RTP is written.

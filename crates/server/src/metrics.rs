@@ -26,6 +26,8 @@ pub struct Counters {
     pub tls_errors: AtomicU64,
     /// Sessions that ended in a panic: defects.
     pub panics: AtomicU64,
+    /// HLS requests that waited for something new in vain.
+    pub hls_timeouts: AtomicU64,
     /// RTP, in and out.
     pub rtp: Arc<RtpCounters>,
     loads: Mutex<Loads>,

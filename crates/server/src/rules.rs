@@ -14,7 +14,14 @@ use std::time::Duration;
 pub const MAX_STREAMS: usize = 100_000;
 
 /// The schemas that this version makes.
-pub const SCHEMAS: &[Schema] = &[Schema::Rtsp, Schema::Rtmp];
+pub const SCHEMAS: &[Schema] = &[
+    Schema::Fmp4,
+    Schema::Rtsp,
+    Schema::Ts,
+    Schema::Rtmp,
+    Schema::Hls,
+    Schema::HlsFmp4,
+];
 
 /// How long a source may take to open if nobody says otherwise (api.md, section 3.4).
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);

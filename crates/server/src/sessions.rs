@@ -132,6 +132,15 @@ impl Entry {
 }
 
 impl Registration {
+    /// A further entry with the same addresses, for somebody whose requests come over this connection and others: an HLS viewer.
+    pub fn viewer(&self, parent: &CancellationToken) -> Self {
+        let descriptor = self.sock.identifier.rsplit('-').next();
+        let descriptor = descriptor.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let (peer, local) = (self.sock.peer, self.sock.local);
+        self.sessions
+            .register(SessionKind::Http, peer, local, descriptor, parent)
+    }
+
     /// Says that the connection plays a stream, until it ends or is [idle](Self::idle).
     pub fn plays(&self, key: &StreamKey, schema: Schema) {
         self.update(|entry| entry.playing = Some((key.clone(), schema)));

@@ -47,6 +47,8 @@ pub struct General {
     pub ring_max: Duration,
     /// What happens to the second publisher of a name.
     pub duplicate_publish: DuplicatePublish,
+    /// G.711 in MPEG-TS.
+    pub ts_g711: TsG711,
     /// Entries kept in the timeline of one stream.
     pub timeline_len: u32,
 }
@@ -59,6 +61,18 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// What becomes of G.711 in MPEG-TS, which has no standard for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TsG711 {
+    /// A private stream with a registration descriptor: players that do not know it leave it out.
+    #[default]
+    Registered,
+    /// The private stream types of ZLM, 0x90 and 0x91. Players that do not know them search for long.
+    Private,
+    /// It is left out.
+    Omit,
 }
 
 /// What happens when somebody publishes under a name that is taken.
@@ -278,6 +292,17 @@ pub(super) const KEYS: &[Key] = &[
             }),
         ]),
         "What happens when somebody publishes under a name that is taken: `reject` refuses the newcomer as ZLMediaKit does, `takeover` disconnects the first publisher.",
+    ),
+    Key::own(
+        "general.ts_g711",
+        "registered",
+        Hot,
+        Kind::Choice(&[
+            ("registered", |c| c.general.ts_g711 = TsG711::Registered),
+            ("private", |c| c.general.ts_g711 = TsG711::Private),
+            ("omit", |c| c.general.ts_g711 = TsG711::Omit),
+        ]),
+        "How G.711 goes into MPEG-TS, which has no standard for it: `registered` as a private stream with a registration descriptor, which players that do not know it leave out; `private` with the stream types of ZLMediaKit, 0x90 and 0x91, which ffmpeg searches in vain for a minute; `omit` not at all.",
     ),
     Key::own(
         "general.timeline_len",

@@ -26,10 +26,16 @@ pub struct Hls {
     pub fast_register: bool,
     /// Suffix of fragmented MP4 segments.
     pub fmp4_suffix: String,
+    /// Segments that the delayed playlist is behind; 0 is none.
+    pub delay: u32,
+    /// Target length of the parts of a low-latency playlist; zero makes none.
+    pub part: Duration,
+    /// The first answer to a viewer is a master playlist that leads to a playlist of its own.
+    pub session_playlist: bool,
 }
 
 pub(super) const KEYS: &[Key] = &[
-    Key::stored(
+    Key::zlm(
         "hls.segDur",
         "2",
         New,
@@ -40,7 +46,7 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Target length of a segment, in seconds. Segments are cut at key frames.",
     ),
-    Key::stored(
+    Key::zlm(
         "hls.segNum",
         "3",
         New,
@@ -49,7 +55,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 100_000,
             place: Some(|c| &mut c.hls.segments),
         },
-        "Segments in the playlist. 0 keeps all of them, which is a recording.",
+        "Segments in the playlist; more are listed while they last less than three target durations, as players may rely on (RFC 8216). 0 keeps all of them, which is a recording.",
     ),
     Key::stored(
         "hls.segKeep",
@@ -58,18 +64,18 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Bool(Some(|c| &mut c.hls.keep)),
         "Keep the files of a live playlist, with a `vod.m3u8` per folder.",
     ),
-    Key::stored(
+    Key::zlm(
         "hls.segDelay",
         "0",
         Hot,
         Kind::Count {
             min: 0,
             max: 100_000,
-            place: None,
+            place: Some(|c| &mut c.hls.delay),
         },
-        "Write a second playlist that is this many segments behind. 0 is off.",
+        "Offer a second playlist, `hls_delay.m3u8` and `hls_delay.fmp4.m3u8`, that is this many segments behind. 0 is off.",
     ),
-    Key::stored(
+    Key::zlm(
         "hls.segRetain",
         "5",
         Hot,
@@ -78,7 +84,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 100_000,
             place: Some(|c| &mut c.hls.retain),
         },
-        "Segments that stay on disk after they left the playlist.",
+        "Segments that can still be had after they left the playlist. They are kept in memory.",
     ),
     Key::stored(
         "hls.fileBufSize",
@@ -99,7 +105,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Bool(Some(|c| &mut c.hls.broadcast_record_ts)),
         "Send `on_record_ts` for every segment.",
     ),
-    Key::stored(
+    Key::zlm(
         "hls.deleteDelaySec",
         "10",
         Hot,
@@ -108,20 +114,38 @@ pub(super) const KEYS: &[Key] = &[
             max: YEAR_S,
             place: Some(|c| &mut c.hls.delete_delay),
         },
-        "The files of an ended live stream are deleted after this many seconds.",
+        "How long, in seconds, the viewers of a stream that has ended can still fetch its last playlist and segments.",
     ),
-    Key::stored(
+    Key::zlm(
         "hls.fastRegister",
         "0",
         Hot,
         Kind::Bool(Some(|c| &mut c.hls.fast_register)),
         "Make the first segment one group of pictures long, so that HLS is ready sooner.",
     ),
-    Key::stored(
+    Key::zlm(
         "hls.fmp4SegExt",
         ".mp4",
         New,
         Kind::Text(Some(|c| &mut c.hls.fmp4_suffix)),
-        "Suffix of fragmented MP4 segments, `.mp4` or `.m4s`.",
+        "Suffix of fragmented MP4 segments, `.mp4` or `.m4s`. Anything else counts as `.mp4`.",
+    ),
+    Key::own(
+        "hls.partDur",
+        "0.2",
+        New,
+        Kind::Seconds {
+            min: 0.0,
+            max: 5.0,
+            place: Some(|c| &mut c.hls.part),
+        },
+        "Length, in seconds, that the parts of Low-Latency HLS aim at; whole frames are used. It makes the fMP4 playlist (`protocol.enable_hls_fmp4`) a low-latency one: players are about three parts behind instead of three segments. 0 is off.",
+    ),
+    Key::own(
+        "hls.sessionPlaylist",
+        "1",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.hls.session_playlist)),
+        "Answer the first request of a viewer with a master playlist, which names the codecs and leads to a playlist of the viewer's own, so that viewers without cookies are told apart. 0: answer with the media playlist at once, as ZLMediaKit does; viewers without cookies are told apart by their address then.",
     ),
 ];

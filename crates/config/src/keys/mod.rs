@@ -24,7 +24,7 @@ mod srt;
 pub use api::Api;
 pub use cluster::Cluster;
 pub use ffmpeg::Ffmpeg;
-pub use general::{DuplicatePublish, General, LogFormat};
+pub use general::{DuplicatePublish, General, LogFormat, TsG711};
 pub use hls::Hls;
 pub use hook::Hook;
 pub use http::Http;

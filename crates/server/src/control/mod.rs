@@ -234,6 +234,7 @@ impl Control {
             } => {
                 info!(stream = %key, incarnation, reason, "closed");
                 self.app.schemas.lock().remove(&incarnation);
+                self.app.hls.close(incarnation);
                 self.app.hub.remove(&key, incarnation, end_reason(cause));
             }
             Command::Kick { session, reason } => {
@@ -369,6 +370,9 @@ impl Control {
             Ok(stream) => {
                 // From now on a new configuration is for other streams: what is described must be what is sent.
                 let style = self.app.rtp_style(&stream);
+                // MPEG-TS and fragmented MP4 are made when the first viewer comes, whatever the options say: the muxer then runs
+                // through the cached group of pictures first, so the viewer cannot tell, and all others save a copy of the stream.
+                self.app.hls.open(&self.app, &stream, &schemas, &options);
                 // Made for nobody if the options ask for it, so that the first viewer finds it running.
                 if schemas.contains(&media::Schema::Rtmp) && !options.on_demand(media::Schema::Rtmp) {
                     let flv = self.app.style();

@@ -1,12 +1,13 @@
-//! Live FLV over HTTP and WebSocket: permission, the stream, and then nothing but vectored writes of shared packets.
+//! Live FLV, MPEG-TS and fragmented MP4 over HTTP and WebSocket: permission, the stream, and then nothing but vectored writes of shared packets.
 
 use super::head::Head;
 use super::{response, ws};
 use crate::app::App;
-use crate::containers::{self, FLV, WS_FLV};
+use crate::containers::{self, FLV, FMP4, TS, WS_FLV, WS_FMP4, WS_TS};
 use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch};
 use crate::link::{Answer, Granted, Guard};
 use crate::session::{Accepted, Io};
+use crate::sessions::Registration;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use axum::http::{Method, StatusCode};
 use bytes::BytesMut;
@@ -19,8 +20,53 @@ use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tracing::debug;
 
-/// How live FLV URLs end.
-const FLV_SUFFIX: &str = ".live.flv";
+/// What a live URL gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Flv,
+    Ts,
+    Fmp4,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Flv, Self::Ts, Self::Fmp4];
+
+    /// How its URLs end.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Flv => ".live.flv",
+            Self::Ts => ".live.ts",
+            Self::Fmp4 => ".live.mp4",
+        }
+    }
+
+    const fn schema(self) -> Schema {
+        match self {
+            Self::Flv => Schema::Rtmp,
+            Self::Ts => Schema::Ts,
+            Self::Fmp4 => Schema::Fmp4,
+        }
+    }
+
+    const fn mux(self, websocket: bool) -> MuxId {
+        match (self, websocket) {
+            (Self::Flv, false) => FLV,
+            (Self::Flv, true) => WS_FLV,
+            (Self::Ts, false) => TS,
+            (Self::Ts, true) => WS_TS,
+            (Self::Fmp4, false) => FMP4,
+            (Self::Fmp4, true) => WS_FMP4,
+        }
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Flv => "video/x-flv; charset=utf-8",
+            Self::Ts => "video/mp2t; charset=utf-8",
+            Self::Fmp4 => "video/mp4; charset=utf-8",
+        }
+    }
+}
 
 /// Most bytes that a viewer may send beside its request before it is cut: plain HTTP leaves it nothing to say. Over WebSocket
 /// each frame has its own bound, since pings go on for as long as somebody watches.
@@ -31,6 +77,7 @@ const MAX_CHATTER: usize = 128 * 1024;
 pub struct Target {
     /// `app/stream`, decoded.
     path: String,
+    form: Form,
     websocket: bool,
 }
 
@@ -38,28 +85,33 @@ pub struct Target {
 struct Refused(StatusCode, String);
 
 impl Target {
-    /// The live stream of a request: `/app/stream.live.flv`, or `/app/stream?schema=rtmp` (urls.md, section 5).
+    /// The live stream of a request: `/app/stream.live.flv` and its like, or `/app/stream?schema=rtmp`, `ts`, `fmp4` (urls.md,
+    /// section 5).
     pub fn of(head: &Head) -> Option<Self> {
         if head.method != Method::GET {
             return None;
         }
         let path = percent_decode_str(head.uri.path()).decode_utf8().ok()?;
-        let path = match path.strip_suffix(FLV_SUFFIX) {
-            Some(path) => path,
+        let mut by_suffix = Form::ALL.iter();
+        let by_suffix = by_suffix.find_map(|form| Some((path.strip_suffix(form.suffix())?, *form)));
+        let (path, form) = match by_suffix {
+            Some(found) => found,
             None => {
-                let query = head.uri.query()?;
-                let rtmp = query.split('&').any(|pair| pair == "schema=rtmp");
                 let reserved = path
                     .get(..7)
                     .is_some_and(|start| start.eq_ignore_ascii_case("/index/"));
-                if !rtmp || reserved {
+                if reserved {
                     return None;
                 }
-                &path
+                let mut pairs = head.uri.query()?.split('&');
+                let wanted = pairs.find_map(|pair| pair.strip_prefix("schema="))?;
+                let mut forms = Form::ALL.into_iter();
+                (&*path, forms.find(|form| form.schema().as_str() == wanted)?)
             }
         };
         Some(Self {
             path: path.trim_start_matches('/').to_owned(),
+            form,
             websocket: head.is_websocket(),
         })
     }
@@ -121,7 +173,7 @@ pub async fn open<S: Io>(
             return gone.map(|()| Opened::Over);
         }
     };
-    let (mux, schema) = (if target.websocket { WS_FLV } else { FLV }, Schema::Rtmp);
+    let (mux, schema) = (target.form.mux(target.websocket), target.form.schema());
     let (reader, granted) = match attach(app, answer, mux, schema) {
         Ok(attached) => attached,
         Err(Refused(status, text)) => {
@@ -134,7 +186,7 @@ pub async fn open<S: Io>(
     let headers = if target.websocket {
         upgrade_head(&key_of_websocket, head.text("sec-websocket-protocol"))
     } else {
-        flv_head(app, head)
+        body_head(app, head, target.form)
     };
     write_all(&mut accepted.io, &headers, WRITE_TIMEOUT).await?;
     pending.guard.add_bytes(headers.len() as u64);
@@ -250,7 +302,7 @@ fn attach(app: &App, answer: Answer, mux: MuxId, schema: Schema) -> Result<(Read
 }
 
 /// Ends when the viewer leaves. What it sends meanwhile (the next request of a pipelining client) is kept, within a bound.
-async fn chatter<S: Io>(io: &mut S, buffer: &mut BytesMut) -> io::Result<()> {
+pub(super) async fn chatter<S: Io>(io: &mut S, buffer: &mut BytesMut) -> io::Result<()> {
     loop {
         if buffer.len() > MAX_CHATTER || io.read_buf(buffer).await? == 0 {
             return Ok(());
@@ -280,17 +332,37 @@ fn access<S>(app: &App, accepted: &Accepted<S>, head: &Head, target: &Target) ->
     let params = head.uri.query().unwrap_or_default();
     let vhost = app.vhost(head.host(), params);
     let (app_name, stream) = StreamKey::split_path(&target.path);
-    let registration = &accepted.registration;
+    let key = StreamKey::new(&vhost, app_name, stream);
+    let protocol = match (target.websocket, accepted.tls) {
+        (false, false) => Protocol::Http,
+        (false, true) => Protocol::Https,
+        (true, false) => Protocol::Ws,
+        (true, true) => Protocol::Wss,
+    };
+    access_to(
+        app,
+        &accepted.registration,
+        head,
+        key,
+        target.form.schema(),
+        protocol,
+    )
+}
+
+/// What the engine is to know of a request to play.
+pub(super) fn access_to(
+    app: &App,
+    registration: &Registration,
+    head: &Head,
+    key: StreamKey,
+    schema: Schema,
+    protocol: Protocol,
+) -> Access {
     Access {
-        key: StreamKey::new(&vhost, app_name, stream),
-        schema: Schema::Rtmp,
-        protocol: match (target.websocket, accepted.tls) {
-            (false, false) => Protocol::Http,
-            (false, true) => Protocol::Https,
-            (true, false) => Protocol::Ws,
-            (true, true) => Protocol::Wss,
-        },
-        params: params.to_owned(),
+        key,
+        schema,
+        protocol,
+        params: head.uri.query().unwrap_or_default().to_owned(),
         client: Client {
             session: registration.id,
             id: registration.sock.identifier.clone(),
@@ -300,13 +372,10 @@ fn access<S>(app: &App, accepted: &Accepted<S>, head: &Head, target: &Target) ->
     }
 }
 
-/// The head of an FLV body, which ends with the connection (urls.md, section 5).
-fn flv_head(app: &App, head: &Head) -> Vec<u8> {
+/// The head of a body that ends with the connection (urls.md, section 5).
+fn body_head(app: &App, head: &Head, form: Form) -> Vec<u8> {
     let mut headers = HeaderMap::new();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("video/x-flv; charset=utf-8"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     cross_origin(app, head, &mut headers);
     response::head(
@@ -323,7 +392,7 @@ fn upgrade_head(key: &str, protocols: &str) -> Vec<u8> {
         "HTTP/1.1 101 Switching Protocols\r\n{UPGRADE}: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: {accept}\r\n"
     );
     // A browser that offered protocols drops the connection unless one of them is chosen (RFC 6455, section 4.1). The messages
-    // are FLV under every name.
+    // are the same under every name.
     let first = protocols.split(',').next().unwrap_or_default().trim();
     if !first.is_empty() {
         head += &format!("sec-websocket-protocol: {first}\r\n");
@@ -333,7 +402,7 @@ fn upgrade_head(key: &str, protocols: &str) -> Vec<u8> {
 }
 
 /// Lets pages of other origins read the answer, if the configuration allows it.
-fn cross_origin(app: &App, head: &Head, headers: &mut HeaderMap) {
+pub(super) fn cross_origin(app: &App, head: &Head, headers: &mut HeaderMap) {
     let Some(origin) = head.headers.get("origin") else {
         return;
     };
@@ -361,6 +430,7 @@ mod tests {
     fn plain(path: &str) -> Option<Target> {
         Some(Target {
             path: path.into(),
+            form: Form::Flv,
             websocket: false,
         })
     }
@@ -382,6 +452,16 @@ mod tests {
             plain("live/a/b c")
         );
         assert_eq!(target("GET /live/cam?a=b&schema=rtmp"), plain("live/cam"));
+        for (request, form) in [
+            ("GET /live/cam.live.ts", Form::Ts),
+            ("GET /live/cam.live.mp4?x", Form::Fmp4),
+            ("GET /live/cam?schema=ts", Form::Ts),
+            ("GET /live/cam?schema=fmp4", Form::Fmp4),
+        ] {
+            let found = target(request).map(|target| (target.path, target.form));
+            assert_eq!(found, Some(("live/cam".to_owned(), form)), "{request}");
+        }
+        assert_eq!(target("GET /live/cam?schema=hls"), None);
         assert_eq!(target("GET /live/cam?schema=flv"), None);
         assert_eq!(target("GET /live/cam.flv"), None);
         assert_eq!(target("HEAD /live/cam.live.flv"), None);

@@ -5,6 +5,7 @@
 //! other requests before (a browser's page and its stream share one). What is not a live stream goes to the router.
 
 mod head;
+mod hls;
 pub mod live;
 mod request;
 mod response;
@@ -71,6 +72,14 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
                 Opened::Viewing(viewing) => return Ok(Some(viewing)),
                 Opened::Refused => continue,
                 Opened::Over => return Ok(None),
+            }
+        }
+        let hls = self::hls::Target::of(&head, app.hls.fmp4_suffix(app));
+        if let Some(target) = hls {
+            match self::hls::serve(app, accepted, &head, target, &mut buffer).await? {
+                self::hls::Served::Answered => continue,
+                self::hls::Served::Over => return Ok(None),
+                self::hls::Served::NotOurs => {}
             }
         }
         if head.is_websocket() {
