@@ -8,3 +8,4 @@ pub mod amf0;
 pub mod amf3;
 pub mod flv;
 pub mod mp4;
+pub mod ts;

@@ -102,17 +102,12 @@ impl Part {
         if leads {
             return (self.start + self.duration).max(last);
         }
+        let by_content = frames
+            .last()
+            .and_then(|frame| mp4::duration_by_content(track, frame));
         let before = frames.len().checked_sub(2).and_then(|index| frames.get(index));
-        let step = before.map_or(MediaTime::ZERO, |frame| last - frame.dts);
-        let step = track
-            .audio()
-            .and_then(|_| {
-                frames
-                    .last()
-                    .and_then(|frame| mp4::nominal_duration(track, frame))
-            })
-            .unwrap_or(step);
-        last + step
+        let by_times = || before.map_or(MediaTime::ZERO, |frame| last - frame.dts);
+        last + by_content.unwrap_or_else(by_times)
     }
 
     /// Bytes of payload.

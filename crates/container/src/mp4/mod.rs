@@ -20,7 +20,7 @@ pub use codec_string::codec_string;
 pub use entry::carries;
 pub use fragment::{MAX_FRAGMENT_LEN, Run, fragment};
 pub use init::init;
-pub use mux::Muxer;
+pub use mux::{Muxer, duration_by_content};
 
 use media::{Track, TrackParams};
 

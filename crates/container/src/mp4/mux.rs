@@ -138,27 +138,7 @@ impl Carried {
     /// How long a frame is said to last, in ticks.
     fn duration(&self, frame: &Frame) -> u32 {
         let timescale = timescale(&self.track);
-        let by_content = match self.track.codec {
-            CodecId::Aac => Some(self.aac_frame_len),
-            CodecId::Opus => opus::duration(&frame.data).map(|duration| {
-                // At most 120 ms.
-                MediaTime::from_micros(duration.as_micros() as i64).as_ticks(timescale) as u32
-            }),
-            CodecId::Mp3 => mp3::Header::parse(&frame.data).ok().map(|header| header.samples),
-            CodecId::G711A | CodecId::G711U => {
-                let channels = self.track.audio().map_or(1, |audio| audio.channels.max(1));
-                u32::try_from(frame.data.len() / usize::from(channels)).ok()
-            }
-            CodecId::H264
-            | CodecId::H265
-            | CodecId::Av1
-            | CodecId::Vp8
-            | CodecId::Vp9
-            | CodecId::L16
-            | CodecId::Jpeg
-            | CodecId::Other(_) => None,
-        };
-        if let Some(ticks) = by_content.filter(|ticks| *ticks > 0) {
+        if let Some(ticks) = ticks_by_content(&self.track, self.aac_frame_len, frame) {
             return ticks;
         }
         let before = self.newest.map(|newest| frame.dts - newest);
@@ -177,6 +157,37 @@ impl Carried {
             _ => MediaTime::from_millis(40),
         }
     }
+}
+
+/// How long a frame of sound lasts by what is in it; `None` for video, and if it cannot be told.
+pub fn duration_by_content(track: &Track, frame: &Frame) -> Option<MediaTime> {
+    let ticks = ticks_by_content(track, aac_frame_len(track), frame)?;
+    Some(MediaTime::from_ticks(i64::from(ticks), timescale(track)))
+}
+
+/// The same in ticks of the track's timescale.
+fn ticks_by_content(track: &Track, aac_frame_len: u32, frame: &Frame) -> Option<u32> {
+    let ticks = match track.codec {
+        CodecId::Aac => Some(aac_frame_len),
+        CodecId::Opus => opus::duration(&frame.data).map(|duration| {
+            // At most 120 ms.
+            MediaTime::from_micros(duration.as_micros() as i64).as_ticks(timescale(track)) as u32
+        }),
+        CodecId::Mp3 => mp3::Header::parse(&frame.data).ok().map(|header| header.samples),
+        CodecId::G711A | CodecId::G711U => {
+            let channels = track.audio().map_or(1, |audio| audio.channels.max(1));
+            u32::try_from(frame.data.len() / usize::from(channels)).ok()
+        }
+        CodecId::H264
+        | CodecId::H265
+        | CodecId::Av1
+        | CodecId::Vp8
+        | CodecId::Vp9
+        | CodecId::L16
+        | CodecId::Jpeg
+        | CodecId::Other(_) => None,
+    };
+    ticks.filter(|ticks| *ticks > 0)
 }
 
 /// Samples of an access unit of AAC at the rate after spectral band replication, which is the timescale.
