@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(lines[..5], ["[metrics]", "enable=1", "", "[hls]", "segDur=2"]);
         let hls: Vec<_> = lines[5..].iter().take_while(|line| !line.is_empty()).collect();
         assert!(hls.is_sorted(), "{hls:?}");
-        assert_eq!(hls.len(), 9);
+        assert_eq!(hls.len(), 11);
     }
 
     #[test]

@@ -149,7 +149,7 @@ mod tests {
                 "x",
                 "x,/y",
             ];
-            let templates = ["%s a %s %s", "reject", "takeover", "json"];
+            let templates = ["%s a %s %s", "reject", "takeover", "registered", "omit", "json"];
             let mut base = Config::blank();
             key.apply(key.default, &mut base).unwrap();
             let changed = others.into_iter().chain(templates).any(|text| {

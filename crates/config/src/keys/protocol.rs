@@ -21,7 +21,7 @@ const fn switch(name: &'static str, default: &'static str, place: Place<bool>, d
     Key::zlm(name, default, New, Kind::Bool(place), doc)
 }
 
-/// A switch of a container or protocol that this version cannot make.
+/// A switch without effect in this version.
 const fn later(name: &'static str, default: &'static str, place: Place<bool>, doc: &'static str) -> Key {
     Key::stored(name, default, New, Kind::Bool(place), doc)
 }
@@ -90,29 +90,29 @@ pub(super) const KEYS: &[Key] = &[
         Some(|c| &mut c.protocol.options.enable_rtsp),
         "Offer RTSP over TCP, UDP and multicast.",
     ),
-    later(
+    switch(
         "protocol.enable_ts",
         "1",
         Some(|c| &mut c.protocol.options.enable_ts),
-        "Offer MPEG-TS over HTTP, WebSocket and SRT.",
+        "Offer MPEG-TS over HTTP and WebSocket.",
     ),
-    later(
+    switch(
         "protocol.enable_fmp4",
         "1",
         Some(|c| &mut c.protocol.options.enable_fmp4),
         "Offer fragmented MP4 over HTTP and WebSocket.",
     ),
-    later(
+    switch(
         "protocol.enable_hls",
         "1",
         Some(|c| &mut c.protocol.options.enable_hls),
         "Offer HLS with MPEG-TS segments.",
     ),
-    later(
+    switch(
         "protocol.enable_hls_fmp4",
         "0",
         Some(|c| &mut c.protocol.options.enable_hls_fmp4),
-        "Offer HLS with fragmented MP4 segments.",
+        "Offer HLS with fragmented MP4 segments; with `hls.partDur` it is Low-Latency HLS.",
     ),
     later(
         "protocol.enable_mp4",
@@ -136,19 +136,19 @@ pub(super) const KEYS: &[Key] = &[
         "protocol.ts_demand",
         "0",
         Some(|c| &mut c.protocol.options.ts_demand),
-        "Make MPEG-TS only while somebody plays it.",
+        "MPEG-TS is always made only while somebody plays it: the first player gets the cached group of pictures at once, as if it had been made all the time.",
     ),
     later(
         "protocol.fmp4_demand",
         "0",
         Some(|c| &mut c.protocol.options.fmp4_demand),
-        "Make fragmented MP4 only while somebody plays it.",
+        "Fragmented MP4 is always made only while somebody plays it, like MPEG-TS.",
     ),
-    later(
+    switch(
         "protocol.hls_demand",
         "0",
         Some(|c| &mut c.protocol.options.hls_demand),
-        "Make HLS only while somebody plays it. Without effect when `hls.segNum` is 0.",
+        "Cut segments only while somebody watches HLS: it saves memory, and the first viewer waits for the first segment. Without effect when `hls.segNum` is 0.",
     ),
     later(
         "protocol.mp4_as_player",

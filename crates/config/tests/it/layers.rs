@@ -367,13 +367,13 @@ fn a_difference_names_the_keys_and_when_they_take_effect() {
 
 #[test]
 fn an_explanation_tells_where_values_came_from_and_hides_secrets() {
-    let file = "[http]\nport=81\nprot=1\n[api]\nsecret=hunter2\n[hls]\nsegDur=4\n[hook]\non_play=http://u:p@h/\n[rtmp]\nport=1935\n";
+    let file = "[http]\nport=81\nprot=1\n[api]\nsecret=hunter2\n[srt]\ntimeoutSec=4\n[hook]\non_play=http://u:p@h/\n[rtmp]\nport=1935\n";
     let text = config::explain(&load(file, &[("TIDEGATE_HOOK__ENABLE", "1")], &[]).unwrap());
     for line in [
         "  http.port = 81    (config.ini:2; built-in: 8080)",
         "  http.prot = 1    (config.ini:3; unknown, kept and reported only)",
         "  api.secret = ***    (config.ini:5)",
-        "  hls.segDur = 4    (config.ini:7; built-in: 2; no effect in this version)",
+        "  srt.timeoutSec = 4    (config.ini:7; built-in: 5; no effect in this version)",
         "  hook.on_play = http://***@h/    (config.ini:9)",
         "  hook.enable = 1    (environment variable TIDEGATE_HOOK__ENABLE; built-in: 0)",
         "Warning: config.ini:3: unknown key `http.prot`; did you mean `http.port`?",

@@ -68,7 +68,7 @@ async fn a_watched_stream_closes_only_when_forced() -> Result<()> {
         .await;
     assert_eq!(
         (&closed["count_hit"], &closed["count_closed"]),
-        (&json!(2), &json!(2)),
+        (&json!(4), &json!(4)),
         "one for each schema: {closed}"
     );
     viewer.read_to_end().await?;
@@ -140,7 +140,7 @@ async fn a_pusher_comes_back_when_its_destination_does() -> Result<()> {
     assert_eq!(added["code"], 0, "{added}");
     online(&far, "far", "cam").await;
     let close = [("app", "far"), ("stream", "cam"), ("force", "1")];
-    assert_eq!(far.api("close_streams", &close).await["count_hit"], 2);
+    assert_eq!(far.api("close_streams", &close).await["count_hit"], 4);
     server
         .poll("it was published again", SOON, async |server| {
             let list = server.api("listStreamPusherProxy", &[]).await;
