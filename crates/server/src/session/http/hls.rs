@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::egress::write_parts;
 use crate::hls::viewers::{Id, Place, Token, Viewer};
 use crate::link::Answer;
+use crate::metrics::Counters;
 use crate::session::{Accepted, Io};
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap,
@@ -214,6 +215,13 @@ impl<S: Io> Exchange<'_, S> {
             Form::Ts => (Schema::Hls, Protocol::Hls),
             Form::Fmp4 => (Schema::HlsFmp4, Protocol::HlsFmp4),
         };
+        if app.sessions.len() >= app.config().general.max_sessions as usize {
+            // Viewers take no connection of their own, but they are sessions: one connection must not make any number of them.
+            Counters::count(&app.counters.refused);
+            let text = "too many sessions (general.max_sessions)".to_owned();
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            return self.refuse(status, text).await.map(Admitted::Over);
+        }
         let registration = self.accepted.registration.viewer(&app.stop);
         let params = self.params();
         let mut access = access_to(app, &registration, self.head, self.key.clone(), schema, protocol);
@@ -421,7 +429,7 @@ impl<S: Io> Exchange<'_, S> {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Ok(Waited::Refused(StatusCode::NOT_FOUND, String::new())),
                 Err(_) => {
-                    crate::metrics::Counters::count(&self.app.counters.hls_timeouts);
+                    Counters::count(&self.app.counters.hls_timeouts);
                     let text = "the stream has nothing new".to_owned();
                     return Ok(Waited::Refused(StatusCode::SERVICE_UNAVAILABLE, text));
                 }
