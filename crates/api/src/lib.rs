@@ -17,7 +17,7 @@ pub mod outside;
 pub mod reply;
 pub mod routes;
 
-pub use cors::preflight;
+pub use cors::{allow as allow_origin, preflight};
 pub use dispatch::router;
 pub use outside::{
     PeerInfo, Pool, Server, SessionKind, SessionView, SetResult, Traffic, Transport, WorkerLoad,

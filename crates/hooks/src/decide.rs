@@ -111,6 +111,33 @@ pub(crate) async fn call(
     })
 }
 
+/// One question whose answer the caller reads itself; `None` if its hook is off.
+pub(crate) async fn ask_for<T>(
+    plane: &Plane,
+    hook: Hook,
+    outgoing: impl FnOnce() -> Outgoing,
+    limit: Option<Duration>,
+    read: fn(&Answer) -> Result<T, Failure>,
+) -> Option<Result<T, Failure>> {
+    let settings = plane.shared.settings();
+    let called = call(plane, &settings, hook, outgoing, limit).await?;
+    let read = called.result.and_then(|answer| {
+        read(&answer).inspect_err(|failure| {
+            // An attempt reports its own failures; that the answer cannot be read is seen here only.
+            let receiver = settings
+                .endpoint(hook)
+                .and_then(|endpoint| endpoint.target.as_ref().ok())
+                .map(|target| target.redacted())
+                .unwrap_or_default();
+            plane
+                .shared
+                .reporter
+                .failed(hook, &receiver, called.attempts, failure);
+        })
+    });
+    Some(read)
+}
+
 struct Call<'a> {
     plane: &'a Plane,
     settings: &'a Settings,

@@ -2,6 +2,7 @@
 //!
 //! - [`decide`]: the decision plane, questions that a publisher, a player or a stream waits for ([`Hooks::ask`]).
 //! - [`rtsp`]: authentication of RTSP players, asked by their sessions ([`Hooks::rtsp_realm`], [`Hooks::rtsp_auth`]).
+//! - [`files`]: access to files, asked by HTTP sessions ([`Hooks::http_access`]).
 //! - [`notify`]: the notification plane, news that nobody waits for ([`Hooks::notify`], [`notify::Driver`]).
 //! - [`body`], [`object`]: ZLM's field names; `object` is shared with the API.
 //! - [`reply`]: how an answer is judged and read.
@@ -16,6 +17,7 @@ pub mod client;
 pub mod decide;
 mod event;
 pub mod failure;
+pub mod files;
 pub mod hook;
 mod keepalive;
 pub mod metrics;

@@ -88,8 +88,11 @@ pub enum NoPassword {
 
 /// Asks `on_rtsp_realm`.
 pub(crate) async fn realm(plane: &Plane, access: &Access, limit: Option<Duration>) -> RealmAnswer {
-    let body = || body::encode(&RtspRealm::new(access));
-    match ask(plane, Hook::RtspRealm, access, body, limit, read_realm).await {
+    let outgoing = || {
+        let body = body::encode(&RtspRealm::new(access));
+        Outgoing::new(Hook::RtspRealm, access.key.vhost(), body)
+    };
+    match decide::ask_for(plane, Hook::RtspRealm, outgoing, limit, read_realm).await {
         None => RealmAnswer::Open,
         Some(Ok(realm)) if realm.is_empty() => RealmAnswer::Open,
         Some(Ok(realm)) => RealmAnswer::Realm(realm),
@@ -107,40 +110,14 @@ pub(crate) async fn auth(
     if user.realm == UNAUTHED_REALM {
         return Err(NoPassword::RealmFailed);
     }
-    let body = || body::encode(&RtspAuth::new(access, user));
-    ask(plane, Hook::RtspAuth, access, body, limit, read_password)
+    let outgoing = || {
+        let body = body::encode(&RtspAuth::new(access, user));
+        Outgoing::new(Hook::RtspAuth, access.key.vhost(), body)
+    };
+    decide::ask_for(plane, Hook::RtspAuth, outgoing, limit, read_password)
         .await
         .ok_or(NoPassword::Off)?
         .map_err(NoPassword::Failed)
-}
-
-/// One question; `None` if its hook is off.
-async fn ask<T>(
-    plane: &Plane,
-    hook: Hook,
-    access: &Access,
-    body: impl FnOnce() -> bytes::Bytes,
-    limit: Option<Duration>,
-    read: fn(&Answer) -> Result<T, Failure>,
-) -> Option<Result<T, Failure>> {
-    let settings = plane.shared.settings();
-    let outgoing = || Outgoing::new(hook, access.key.vhost(), body());
-    let called = decide::call(plane, &settings, hook, outgoing, limit).await?;
-    let read = called.result.and_then(|answer| {
-        read(&answer).inspect_err(|failure| {
-            // An attempt reports its own failures; that the answer cannot be read is seen here only.
-            let receiver = settings
-                .endpoint(hook)
-                .and_then(|endpoint| endpoint.target.as_ref().ok())
-                .map(|target| target.redacted())
-                .unwrap_or_default();
-            plane
-                .shared
-                .reporter
-                .failed(hook, &receiver, called.attempts, failure);
-        })
-    });
-    Some(read)
 }
 
 fn read_realm(answer: &Answer) -> Result<String, Failure> {

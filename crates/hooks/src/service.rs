@@ -3,6 +3,7 @@
 use crate::client::dial::{Dial, Network};
 use crate::decide::{self, Answered};
 use crate::event::ascii;
+use crate::files::{self, Permission, Visit};
 use crate::hook::Hook;
 use crate::keepalive;
 use crate::metrics::Metrics;
@@ -113,6 +114,11 @@ impl Hooks {
         limit: Option<Duration>,
     ) -> Result<Password, NoPassword> {
         rtsp::auth(&self.decisions, access, user, limit).await
+    }
+
+    /// Whether a client may read a file or a folder. Called by the session itself, with `limit` as in [`Hooks::ask`].
+    pub async fn http_access(&self, visit: &Visit<'_>, limit: Option<Duration>) -> Permission {
+        files::ask(&self.decisions, visit, limit).await
     }
 
     /// Tells. Does not wait.

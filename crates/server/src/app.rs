@@ -62,6 +62,8 @@ pub struct App {
     pub counters: crate::metrics::Counters,
     /// Built-in pages; set by the demo.
     pub pages: OnceLock<crate::pages::Pages>,
+    /// Files over HTTP.
+    pub files: crate::files::Files,
     /// RTSP inside HTTP.
     pub tunnels: Arc<Tunnels>,
     /// Streams sent to multicast groups.
@@ -127,6 +129,7 @@ impl App {
             started: (Instant::now(), SystemTime::now()),
             counters: crate::metrics::Counters::default(),
             pages: OnceLock::new(),
+            files: crate::files::Files::default(),
             tunnels: Arc::default(),
             groups: Groups::default(),
             hls: crate::hls::Hls::default(),

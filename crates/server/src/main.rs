@@ -11,6 +11,7 @@ mod demo;
 mod dial;
 mod egress;
 mod ffmpeg;
+mod files;
 mod hls;
 mod link;
 mod listen;

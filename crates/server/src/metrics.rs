@@ -327,11 +327,55 @@ fn server(registry: &mut Registry, app: &App) {
     for (name, help, value) in names {
         counter(registry, name, help, read(value));
     }
+    files(registry, app);
     gauge(
         registry,
         "uptime_seconds",
         "Seconds since the start",
         app.started.0.elapsed().as_secs(),
+    );
+}
+
+/// The file server.
+fn files(registry: &mut Registry, app: &App) {
+    let counters = &app.files.counters;
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    counter(
+        registry,
+        "files_served",
+        "Files and folders that were answered with",
+        read(&counters.served),
+    );
+    bytes(
+        registry,
+        "files_sent",
+        "Contents of files handed to connections",
+        read(&counters.bytes),
+    );
+    gauge(
+        registry,
+        "files_open",
+        "Files and folders being sent",
+        app.files.open() as u64,
+    );
+    let refused: Family<Vec<(String, String)>, Counter> = Family::default();
+    for (reason, count) in counters.refused() {
+        let labels = vec![("reason".to_owned(), reason.to_owned())];
+        refused.get_or_create(&labels).inc_by(count);
+    }
+    registry.register("files_refused", "Requests for files that were refused", refused);
+    let (kept, evicted) = app.files.decisions.counts();
+    gauge(
+        registry,
+        "file_decisions",
+        "Decisions of on_http_access that are kept",
+        kept as u64,
+    );
+    counter(
+        registry,
+        "file_decisions_evicted",
+        "Decisions of on_http_access that went before their time",
+        evicted,
     );
 }
 

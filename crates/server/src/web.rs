@@ -1,13 +1,13 @@
-//! What is served over HTTP beside live streams: the API, metrics, and the demo's page.
+//! What is served over HTTP beside live streams: the API, metrics, files, and the built-in pages.
 
 use crate::app::App;
-use crate::metrics;
+use crate::{files, metrics};
 use api::PeerInfo;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{Method, Response, StatusCode, Uri};
 use std::sync::Arc;
 
 /// The router behind the HTTP driver.
@@ -19,11 +19,13 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// Requests that are neither live streams nor the API (api.md, section 1.2).
 async fn rest(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
-    match *request.method() {
-        Method::HEAD => Response::new(Body::empty()),
-        Method::GET => match request.uri().path() {
+    let (request, _body) = request.into_parts();
+    match request.method {
+        // There is no answer without a stream, whose head this would be (urls.md, section 5).
+        Method::HEAD if is_live(&request.uri) => Response::new(Body::empty()),
+        Method::GET | Method::HEAD => match request.uri.path() {
             "/metrics" if app.config().metrics.enable => {
-                let peer = request.extensions().get::<PeerInfo>().map(|peer| peer.peer.ip());
+                let peer = request.extensions.get::<PeerInfo>().map(|peer| peer.peer.ip());
                 if !peer.is_some_and(|ip| app.config().http.allow_ip_range.contains(ip)) {
                     return status(StatusCode::UNAUTHORIZED);
                 }
@@ -33,15 +35,12 @@ async fn rest(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
                     text.into(),
                 )
             }
-            path => match app.page(path) {
-                Some(page) => typed(page.content_type, Body::from(page.body)),
-                None => app.not_found_page(),
-            },
+            _ => files::respond(&app, &request).await,
         },
         Method::OPTIONS => {
             let mut response = Response::new(Body::empty());
             api::preflight(
-                request.headers(),
+                &request.headers,
                 app.config().http.allow_cross_domains,
                 response.headers_mut(),
             );
@@ -50,6 +49,16 @@ async fn rest(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
         Method::POST | Method::PUT | Method::DELETE => status(StatusCode::NOT_FOUND),
         _ => status(StatusCode::METHOD_NOT_ALLOWED),
     }
+}
+
+/// Whether `GET` would be for a live stream.
+fn is_live(uri: &Uri) -> bool {
+    let suffix = [".live.flv", ".live.ts", ".live.mp4"];
+    let schema = ["schema=rtmp", "schema=ts", "schema=fmp4"];
+    suffix.iter().any(|end| uri.path().ends_with(end))
+        || uri
+            .query()
+            .is_some_and(|query| query.split('&').any(|pair| schema.contains(&pair)))
 }
 
 fn status(status: StatusCode) -> Response<Body> {

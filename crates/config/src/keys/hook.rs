@@ -172,10 +172,11 @@ pub(super) const KEYS: &[Key] = &[
         Some(|c| &mut c.hook.on_server_keepalive),
         "Told every `hook.alive_interval` that the server lives, with its object counts.",
     ),
-    later(
+    receiver(
         "hook.on_http_access",
+        Hot,
         Some(|c| &mut c.hook.on_http_access),
-        "Asked whether a client may read a file or a folder.",
+        "Asked whether a client may read a file or a folder over HTTP. Empty: clients inside `http.allow_ip_range` may.",
     ),
     later(
         "hook.on_record_mp4",

@@ -76,7 +76,7 @@ pub(super) const KEYS: &[Key] = &[
         "::1,127.0.0.1,172.16.0.0-172.31.255.255,192.168.0.0-192.168.255.255,10.0.0.0-10.255.255.255",
         Hot,
         Kind::IpRanges(Some(|c| &mut c.http.allow_ip_range)),
-        "Addresses that may use the API and read files: single ones or `min-max`, with `,` between them. Empty lets everybody in. Changing it through the API to ranges without the caller locks the caller out.",
+        "Addresses that may use the API and read files (files only while `hook.on_http_access` is off): single ones or `min-max`, with `,` between them. Empty lets everybody in. Changing it through the API to ranges without the caller locks the caller out.",
     ),
     Key::zlm(
         "http.allow_cross_domains",
@@ -120,7 +120,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         Hot,
         Kind::Text(Some(|c| &mut c.http.forwarded_ip_header)),
-        "Name of the header in which a proxy in front of the server sends the real address of the client. It is used in the hooks of HTTP players. Empty: none is trusted.",
+        "Name of the header in which a proxy in front of the server sends the real address of the client. It is used in the hooks of HTTP players and for access to files. Empty: none is trusted.",
     ),
     Key::zlm(
         "http.notFound",
@@ -129,26 +129,26 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text(Some(|c| &mut c.http.not_found)),
         "Body of the answer to a request for something that does not exist, in HTML.",
     ),
-    Key::stored(
+    Key::zlm(
         "http.rootPath",
         "./www",
         Hot,
         Kind::Path(Some(|c| &mut c.http.root_path)),
-        "Root folder of the file server.",
+        "Root folder of the file server. Nothing outside of it is served, also not through symbolic links; names that begin with a dot are not served either. With `general.enableVhost=1` the files of a virtual host are in the folder of its name.",
     ),
-    Key::stored(
+    Key::zlm(
         "http.virtualPath",
         "",
         Hot,
         Kind::Folders(Some(|c| &mut c.http.virtual_paths)),
-        "Further folders of the file server, as `name,folder` pairs with `;` between them.",
+        "Further folders of the file server, as `name,folder` pairs with `;` between them: `/name/..` is served from that folder instead of the root.",
     ),
-    Key::stored(
+    Key::zlm(
         "http.dirMenu",
         "1",
         Hot,
         Kind::Bool(Some(|c| &mut c.http.dir_menu)),
-        "The file server lists the contents of folders.",
+        "The file server lists the contents of folders that have no `index.html` or `index.htm`. 0: such a folder is answered with 404.",
     ),
     Key::stored(
         "http.maxUploadSize",

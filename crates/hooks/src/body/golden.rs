@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::body::flow_report::FlowReport;
+use crate::body::http_access::HttpAccess;
 use crate::body::play::Play;
 use crate::body::publish::Publish;
 use crate::body::rtsp_auth::RtspAuth;
@@ -12,6 +13,7 @@ use crate::body::server_started::ServerStarted;
 use crate::body::stream_changed::{Registered, Removed};
 use crate::body::stream_none_reader::StreamNoneReader;
 use crate::body::stream_not_found::StreamNotFound;
+use crate::files::Visit;
 use crate::object::{Statistic, codec_id, codec_name, origin_name, origin_number};
 use crate::rtsp::User;
 use lifecycle::{Client, SessionId};
@@ -162,6 +164,33 @@ fn on_rtsp_auth() {
             &body,
             &RtspAuth::new(&access(&body, Protocol::Rtsp), &user),
         );
+    }
+}
+
+#[test]
+fn on_http_access() {
+    for (name, body) in captures("on_http_access") {
+        let client = Client {
+            session: SessionId(1),
+            id: text(&body, "id").to_owned(),
+            addr: SocketAddr::new(text(&body, "ip").parse().unwrap(), number(&body, "port") as u16),
+        };
+        let headers: Vec<_> = body
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix("header.")?, value.as_str()?)))
+            .collect();
+        assert!(!headers.is_empty(), "{name}");
+        let visit = Visit {
+            client: &client,
+            path: text(&body, "path"),
+            file_path: text(&body, "file_path"),
+            is_dir: body["is_dir"].as_bool().unwrap(),
+            params: text(&body, "params"),
+            headers: &headers,
+        };
+        check(&name, &body, &HttpAccess::new(&visit));
     }
 }
 

@@ -3,6 +3,7 @@
 //! `mediaServerId` and `hook_index` are not here: they belong to an attempt, not to an event, and are added when it is sent.
 
 pub mod flow_report;
+pub mod http_access;
 pub mod play;
 pub mod publish;
 pub mod rtsp_auth;
@@ -18,7 +19,7 @@ pub mod stream_not_found;
 mod golden;
 
 use bytes::Bytes;
-use lifecycle::{Access, Protocol};
+use lifecycle::{Access, Client, Protocol};
 use media::{Schema, StreamKey};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -103,12 +104,17 @@ impl<'a> MediaBlock<'a> {
 
 impl<'a> ClientBlock<'a> {
     /// The peer under its session id.
-    fn of_missing(access: &'a Access) -> Self {
+    fn of(client: &'a Client) -> Self {
         Self {
-            ip: access.client.addr.ip(),
-            port: access.client.addr.port(),
-            id: &access.client.id,
+            ip: client.addr.ip(),
+            port: client.addr.port(),
+            id: &client.id,
         }
+    }
+
+    /// The same for a player.
+    fn of_missing(access: &'a Access) -> Self {
+        Self::of(&access.client)
     }
 
     /// The same, but SRT and RTP show the stream's name instead of a session id (observed).

@@ -1,1 +1,8 @@
+//! The planes against a scripted receiver: in memory with a paused clock where time matters, over loopback where sockets do.
 
+mod decisions;
+mod files;
+mod network;
+mod notifications;
+mod rtsp;
+mod script;

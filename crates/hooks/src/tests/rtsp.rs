@@ -57,7 +57,10 @@ fn is(text: &str, encrypted: bool) -> Result<Password, NoPassword> {
 #[tokio::test(start_paused = true)]
 async fn the_answer_names_the_realm_or_none() {
     for (answer, expected) in [
-        (r#"{"code":0,"realm":"zlm_realm"}"#, RealmAnswer::Realm("zlm_realm".to_owned())),
+        (
+            r#"{"code":0,"realm":"zlm_realm"}"#,
+            RealmAnswer::Realm("zlm_realm".to_owned()),
+        ),
         (r#"{"code":0,"realm":7}"#, RealmAnswer::Realm("7".to_owned())),
         (r#"{"code":0,"realm":""}"#, RealmAnswer::Open),
         (r#"{"code":0,"realm":null}"#, RealmAnswer::Open),
@@ -79,7 +82,10 @@ async fn a_failed_realm_call_demands_a_realm_that_nobody_can_satisfy() {
     ] {
         let got = realm(reply).await;
         assert_eq!(got.realm(), Some(UNAUTHED_REALM));
-        assert!(matches!(&got, RealmAnswer::Failed(failure) if failure.class == class), "{got:?}");
+        assert!(
+            matches!(&got, RealmAnswer::Failed(failure) if failure.class == class),
+            "{got:?}"
+        );
     }
     let receiver = Receiver::new(|_| panic!("asked"));
     let user = User {
@@ -96,8 +102,10 @@ async fn the_answer_is_the_password_or_its_digest() {
         (r#"{"code":0,"passwd":"secret"}"#, is("secret", false)),
         (r#"{"code":0,"passwd":"S","encrypted":false}"#, is("S", false)),
         (r#"{"code":0,"passwd":123456}"#, is("123456", false)),
-        (r#"{"code":0,"passwd":"ABCDEF","encrypted":1}"#, is("abcdef", true)),
-        (r#"{"code":0}"#, is("", false)),
+        (
+            r#"{"code":0,"passwd":"ABCDEF","encrypted":1}"#,
+            is("abcdef", true),
+        ),
     ] {
         assert_eq!(password(response(200, answer)).await, expected, "{answer}");
     }
@@ -110,7 +118,12 @@ async fn a_failed_password_call_is_a_wrong_password() {
         (response(404, ""), Class::Status),
         (response(200, r#"{"code":-1,"passwd":"p"}"#), Class::Denied),
         (response(200, r#"{"code":0,"passwd":{}}"#), Class::BadMember),
-        (response(200, r#"{"code":0,"passwd":"p","encrypted":"yes"}"#), Class::BadMember),
+        // A service that does not know the user; ZLM takes it for an empty password.
+        (yes(), Class::BadMember),
+        (
+            response(200, r#"{"code":0,"passwd":"p","encrypted":"yes"}"#),
+            Class::BadMember,
+        ),
     ] {
         let got = password(reply).await;
         assert!(
@@ -130,7 +143,10 @@ async fn hooks_that_are_off_let_players_in_and_no_password() {
     for settings in [settings(&[]), switched_off] {
         let hooks = hooks(settings, &receiver);
         assert_eq!(hooks.rtsp_realm(&player(), None).await, RealmAnswer::Open);
-        assert_eq!(hooks.rtsp_auth(&player(), &USER, None).await, Err(NoPassword::Off));
+        assert_eq!(
+            hooks.rtsp_auth(&player(), &USER, None).await,
+            Err(NoPassword::Off)
+        );
     }
 }
 
@@ -146,7 +162,10 @@ async fn failures_are_tried_again_within_what_the_player_can_wait() {
     let hooks = hooks(both(), &receiver);
     let started = Instant::now();
     let got = hooks.rtsp_realm(&player(), None).await;
-    assert_eq!((got.realm(), started.elapsed()), (Some("r"), Duration::from_secs(1)));
+    assert_eq!(
+        (got.realm(), started.elapsed()),
+        (Some("r"), Duration::from_secs(1))
+    );
     let received = receiver.received();
     assert_eq!(received.len(), 2);
     assert_eq!(received[0].header("tidegate-event"), Some("on_rtsp_realm"));
@@ -165,13 +184,7 @@ async fn failures_are_tried_again_within_what_the_player_can_wait() {
 #[tokio::test(start_paused = true)]
 async fn the_breaker_stands_before_these_questions_too() {
     let receiver = Receiver::new(|_| response(500, ""));
-    let hooks = hooks(
-        Settings {
-            retry: 0,
-            ..both()
-        },
-        &receiver,
-    );
+    let hooks = hooks(Settings { retry: 0, ..both() }, &receiver);
     for _ in 0..10 {
         hooks.rtsp_auth(&player(), &USER, None).await.unwrap_err();
     }
@@ -186,5 +199,4 @@ async fn the_breaker_stands_before_these_questions_too() {
 async fn passwords_are_not_shown() {
     let got = password(response(200, r#"{"code":0,"passwd":"sesame"}"#)).await;
     assert!(!format!("{got:?}").contains("sesame"), "{got:?}");
-    assert_eq!(password(yes()).await, is("", false));
 }

@@ -4,7 +4,7 @@ use axum::http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::{Method, StatusCode, Uri, Version};
-use bytes::{Buf, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 /// Most headers of a request; browsers send about 20.
 const MAX_HEADERS: usize = 100;
@@ -22,6 +22,28 @@ pub struct Head {
     pub headers: HeaderMap,
     /// Whether the client allows another request on this connection.
     pub keep_alive: bool,
+    /// The head as it came.
+    pub sent: SentHead,
+}
+
+/// A head as it came: names of headers in the client's spelling, which hook services see. An extension of each request.
+#[derive(Clone, Debug)]
+pub struct SentHead(Bytes);
+
+impl SentHead {
+    /// Names and values of the headers; values that are no text are left out.
+    pub fn headers(&self) -> Vec<(&str, &str)> {
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut request = httparse::Request::new(&mut headers);
+        // It was parsed once already.
+        if request.parse(&self.0).is_err() {
+            return Vec::new();
+        }
+        let headers = request.headers.iter();
+        headers
+            .filter_map(|header| Some((header.name, std::str::from_utf8(header.value).ok()?)))
+            .collect()
+    }
 }
 
 /// Why a head is not understood.
@@ -89,15 +111,16 @@ impl Head {
         }
         let close = has_token(&map, CONNECTION, "close");
         let keep = has_token(&map, CONNECTION, "keep-alive");
+        let keep_alive = !close && (version == Version::HTTP_11 || keep);
         let head = Self {
             method,
             uri,
             version,
             headers: map,
-            keep_alive: !close && (version == Version::HTTP_11 || keep),
+            keep_alive,
+            sent: SentHead(buffer.split_to(length).freeze()),
         };
         head.check_length()?;
-        buffer.advance(length);
         Ok(Some(head))
     }
 
@@ -220,6 +243,16 @@ mod tests {
         assert_eq!(head.host(), "media.example");
         assert!(head.keep_alive);
         assert_eq!(&buffer[..], b"rest");
+    }
+
+    #[test]
+    fn headers_keep_the_spelling_of_the_client() {
+        let text = "GET / HTTP/1.1\r\nX-Test: 1\r\nsec-ch-ua: \"a\"\r\nX-Bin: \u{fc}\r\n\r\nGET /";
+        let head = parse(text).expect("valid").expect("whole");
+        assert_eq!(
+            head.sent.headers(),
+            [("X-Test", "1"), ("sec-ch-ua", "\"a\""), ("X-Bin", "\u{fc}")]
+        );
     }
 
     #[test]

@@ -5,13 +5,14 @@ use super::live::{access_to, chatter, cross_origin};
 use super::response;
 use crate::app::App;
 use crate::egress::write_parts;
+use crate::files::conditions::{Part, range};
 use crate::hls::viewers::{Id, Place, Token, Viewer};
 use crate::link::Answer;
 use crate::metrics::Counters;
 use crate::session::{Accepted, Io};
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap,
-    HeaderValue, RETRY_AFTER, SET_COOKIE, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER, SET_COOKIE, VARY,
 };
 use axum::http::{Method, StatusCode};
 use bytes::{Bytes, BytesMut};
@@ -29,6 +30,9 @@ use tokio::time::timeout_at;
 
 /// The cookie that ZLM knows its viewers by.
 const COOKIE_NAME: &str = "ZLM_HTTP_COOKIE";
+
+/// Most cookies of a request that are looked at.
+const MAX_COOKIES: usize = 8;
 
 /// What stands before a token in a path.
 const SESSION: &str = "session-";
@@ -157,12 +161,18 @@ impl<S: Io> Exchange<'_, S> {
             headers.insert(CONTENT_TYPE, PLAYLIST);
             return self.answer(StatusCode::OK, headers, Vec::new()).await;
         }
-        let known = self.known(token, form);
-        let lead = known.is_none() && token.is_none() && self.app.config().hls.session_playlist;
+        let lead_newcomers = self.app.config().hls.session_playlist;
+        // Without a token in the path it may be a new visit to a stream that is back.
+        let known = self
+            .known(token, form, !lead_newcomers)
+            .filter(|viewer| token.is_some() || !viewer.ended() || self.app.hub.get(&self.key).is_none());
+        let lead = known.is_none() && token.is_none() && lead_newcomers;
         let viewer = match known {
             Some(viewer) => viewer,
             None => {
-                let token = token.or(self.cookie()).unwrap_or_else(Token::random);
+                let token = token
+                    .or_else(|| self.cookies().next())
+                    .unwrap_or_else(Token::random);
                 match self.admit(token, form).await? {
                     Admitted::Viewer(viewer) => viewer,
                     Admitted::Over(served) => return Ok(served),
@@ -179,33 +189,28 @@ impl<S: Io> Exchange<'_, S> {
         served
     }
 
-    /// The viewer that makes this request.
-    fn known(&self, token: Option<Token>, form: Form) -> Option<Arc<Viewer>> {
+    /// The viewer that makes this request: by its token, by a cookie, or by its address if nothing else can be expected of it.
+    fn known(&self, token: Option<Token>, form: Form, by_address: bool) -> Option<Arc<Viewer>> {
         let viewers = &self.app.hls.viewers;
-        let id = |token| Id {
-            token,
-            address: self.address,
-            form,
-        };
+        let address = self.address;
+        let by_token = |token| viewers.get(&self.key, &Id { token, address, form });
         if let Some(token) = token {
-            return viewers.get(&self.key, &id(token));
+            return by_token(token);
         }
-        let viewer = match self.cookie() {
-            Some(token) => viewers.get(&self.key, &id(token)),
-            None if self.app.config().hls.session_playlist => None,
-            None => viewers.from_address(&self.key, self.address, form),
-        };
-        // Without a token in the path it may be a new visit to a stream that is back.
-        viewer.filter(|viewer| !viewer.ended() || self.app.hub.get(&self.key).is_none())
+        let by_cookie = self.cookies().find_map(by_token);
+        by_cookie.or_else(|| by_address.then(|| viewers.from_address(&self.key, address, form))?)
     }
 
-    fn cookie(&self) -> Option<Token> {
+    /// The tokens of the request's cookies. There may be several: the file server has a cookie of this name, too, and a client sends
+    /// all whose path fits.
+    fn cookies(&self) -> impl Iterator<Item = Token> {
         let cookies = self.head.headers.get_all(COOKIE).iter();
         cookies
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
-            .find_map(|(name, value)| (name == COOKIE_NAME).then(|| Token::parse(value))?)
+            .filter_map(|(name, value)| (name == COOKIE_NAME).then(|| Token::parse(value))?)
+            .take(MAX_COOKIES)
     }
 
     /// Asks whether a newcomer may watch, and waits for the stream.
@@ -358,18 +363,7 @@ impl<S: Io> Exchange<'_, S> {
     }
 
     async fn media(&mut self, token: Option<Token>, name: Name, form: Form) -> io::Result<Served> {
-        let viewers = &self.app.hls.viewers;
-        let viewer = match token.or_else(|| self.cookie()) {
-            Some(token) => viewers.get(
-                &self.key,
-                &Id {
-                    token,
-                    address: self.address,
-                    form,
-                },
-            ),
-            None => viewers.from_address(&self.key, self.address, form),
-        };
+        let viewer = self.known(token, form, true);
         let Some(viewer) = viewer else {
             if token.is_some() {
                 return self.refuse(StatusCode::NOT_FOUND, String::new()).await;
@@ -397,9 +391,27 @@ impl<S: Io> Exchange<'_, S> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         // A name stands for the same bytes as long as the stream lives; another life of the stream may use it anew.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
-        let length: usize = pieces.iter().map(Bytes::len).sum();
-        viewer.add_bytes(length as u64);
-        self.answer(StatusCode::OK, headers, pieces).await
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        let length = length(&pieces);
+        // A segment does not change, so If-Range needs no look: there is no validator that it could name.
+        let wanted = self.head.text(RANGE);
+        let asks =
+            !wanted.is_empty() && self.head.text(IF_RANGE).is_empty() && self.head.method == Method::GET;
+        let part = if asks { range(wanted, length) } else { Part::Whole };
+        let (status, pieces) = match part {
+            Part::Range { first, last } => {
+                let text = format!("bytes {first}-{last}/{length}");
+                headers.insert(CONTENT_RANGE, text_value(&text));
+                (StatusCode::PARTIAL_CONTENT, cut(pieces, first, last))
+            }
+            Part::Unsatisfiable => {
+                headers.insert(CONTENT_RANGE, text_value(&format!("bytes */{length}")));
+                (StatusCode::RANGE_NOT_SATISFIABLE, Vec::new())
+            }
+            Part::Whole | Part::NotModified | Part::Failed => (StatusCode::OK, pieces),
+        };
+        viewer.add_bytes(self::length(&pieces));
+        self.answer(status, headers, pieces).await
     }
 
     /// Asks again after every change until the answer is there, within the time that a player may be kept waiting.
@@ -490,8 +502,7 @@ impl<S: Io> Exchange<'_, S> {
         body: Vec<Bytes>,
     ) -> io::Result<Served> {
         cross_origin(self.app, self.head, &mut headers);
-        let length: usize = body.iter().map(Bytes::len).sum();
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length(&body)));
         let idle = self.app.config().http.keep_alive.as_secs();
         let head = response::head(status, &headers, idle, !self.head.keep_alive);
         let mut parts = vec![Bytes::from(head)];
@@ -550,6 +561,32 @@ fn reload(query: &str, delayed: bool) -> Result<Reload, String> {
     Ok(reload)
 }
 
+fn length(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
+}
+
+/// The bytes from `first` to `last` of what the pieces hold together.
+fn cut(pieces: Vec<Bytes>, first: u64, last: u64) -> Vec<Bytes> {
+    let mut from = 0;
+    let mut kept = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let end = from + piece.len() as u64;
+        if end > first && from <= last {
+            let begin = first.saturating_sub(from);
+            let stop = (last + 1).min(end) - from;
+            // Both are within the piece, whose length is a usize.
+            kept.push(piece.slice(begin as usize..stop as usize));
+        }
+        from = end;
+    }
+    kept
+}
+
+/// A header of digits and signs of our own.
+fn text_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCEPT_ENCODING)
@@ -565,4 +602,138 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
                 .is_some_and(|value| value <= 0.0);
             name.trim().eq_ignore_ascii_case("gzip") && !refused
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(line: &str) -> Option<Target> {
+        let mut text = BytesMut::from(&*format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        Target::of(&Head::parse(&mut text).expect("valid").expect("whole"), ".mp4")
+    }
+
+    #[test]
+    fn playlists_and_what_they_name_are_told_from_other_files() {
+        let playlist = |form, delayed| What::Playlist { form, delayed };
+        let token = "0123456789abcdef0123456789abcdef";
+        for (line, path, known, what) in [
+            (
+                "GET /live/cam/hls.m3u8?token=1",
+                "live/cam",
+                false,
+                playlist(Form::Ts, false),
+            ),
+            (
+                "GET /live/a%20b/c/hls.fmp4.m3u8",
+                "live/a b/c",
+                false,
+                playlist(Form::Fmp4, false),
+            ),
+            (
+                "HEAD /live/cam/hls_delay.m3u8",
+                "live/cam",
+                false,
+                playlist(Form::Ts, true),
+            ),
+            (
+                &format!("GET /live/cam/session-{token}/hls.m3u8"),
+                "live/cam",
+                true,
+                playlist(Form::Ts, false),
+            ),
+            (
+                &format!("GET /live/cam/session-{token}/0000012000.3.mp4"),
+                "live/cam",
+                true,
+                What::Media(
+                    Name::Part {
+                        start: 12_000,
+                        index: 3,
+                    },
+                    Form::Fmp4,
+                ),
+            ),
+            // A folder of a recording that happens to be called so.
+            (
+                "GET /live/session-1/hls.m3u8",
+                "live/session-1",
+                false,
+                playlist(Form::Ts, false),
+            ),
+        ] {
+            let found = target(line).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(
+                (found.path.as_str(), found.token.is_some(), found.what),
+                (path, known, what),
+                "{line}"
+            );
+        }
+        for line in [
+            "GET /hls.m3u8",
+            "POST /live/cam/hls.m3u8",
+            "GET /live/cam/index.m3u8",
+            "GET /live/cam/37-55_0.ts",
+            "GET /live/cam.live.ts",
+        ] {
+            assert_eq!(target(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn directives_are_read_and_nonsense_is_named() {
+        let wanted = Reload {
+            sequence: Some(7),
+            part: Some(2),
+            skip: true,
+            delayed: false,
+        };
+        assert_eq!(
+            reload("a=b&_HLS_msn=7&_HLS_part=2&_HLS_skip=YES", false),
+            Ok(wanted)
+        );
+        assert_eq!(reload("", true).map(|reload| reload.delayed), Ok(true));
+        for (query, says) in [
+            ("_HLS_msn=-1", "_HLS_msn"),
+            ("_HLS_part=x", "_HLS_part"),
+            ("_HLS_skip=no", "YES"),
+        ] {
+            assert!(
+                reload(query, false).is_err_and(|text| text.contains(says)),
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_range_is_cut_across_pieces() {
+        let pieces = || {
+            vec![
+                Bytes::from_static(b"abc"),
+                Bytes::from_static(b""),
+                Bytes::from_static(b"defg"),
+            ]
+        };
+        let whole = b"abcdefg";
+        for first in 0..whole.len() {
+            for last in first..whole.len() {
+                let found = cut(pieces(), first as u64, last as u64).concat();
+                assert_eq!(found, &whole[first..=last], "{first}-{last}");
+            }
+        }
+    }
+
+    #[test]
+    fn compression_is_used_when_it_is_accepted() {
+        for (value, expected) in [
+            ("gzip, deflate, br", true),
+            ("br;q=1.0, GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("identity", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(value));
+            assert_eq!(accepts_gzip(&headers), expected, "{value}");
+        }
+    }
 }

@@ -11,7 +11,8 @@ mod request;
 mod response;
 pub mod ws;
 
-pub use response::SERVER_NAME;
+pub use head::{SentHead, host_of};
+pub use response::{SERVER_NAME, plain};
 
 use super::{Accepted, Io, linger};
 use crate::app::App;
@@ -119,7 +120,12 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
             },
         };
         let close = !keep_alive || stop.is_cancelled() || response::wants_close(&response);
-        response::write(app, accepted, response, close, headless).await?;
+        // The write first: what the client takes at once is not cut.
+        tokio::select! {
+            biased;
+            written = response::write(app, accepted, response, close, headless) => written?,
+            () = stop.cancelled() => return Ok(None),
+        }
         if close {
             return Ok(None);
         }

@@ -155,6 +155,7 @@ pub fn build<S>(accepted: &Accepted<S>, head: Head, body: Bytes) -> Request<Body
     *request.version_mut() = head.version;
     *request.headers_mut() = head.headers;
     request.extensions_mut().insert(peer);
+    request.extensions_mut().insert(head.sent);
     request
 }
 

@@ -12,7 +12,8 @@ use axum::http::{Response, StatusCode};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
 use tracing::warn;
 
 /// What `Server` says.
@@ -78,7 +79,14 @@ fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes an answer of the router.
+/// Bytes that are gathered before they are written. Small answers leave in one write with their head.
+const GATHER: usize = 64 * 1024;
+
+/// How long a client may take for one piece of a body, of up to some 100 KB, beside the limit for taking nothing at all. It stops
+/// those who hold on to an open file by taking a byte now and then.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Writes an answer of the router, piece by piece as its body gives them.
 ///
 /// # Errors
 ///
@@ -95,8 +103,10 @@ pub async fn write<S: Io>(
     let length = parts.headers.contains_key(CONTENT_LENGTH);
     let exact = body.size_hint().exact();
     let chunked = !length && exact.is_none();
+    // These have no body, and a length would be that of the answer to another request (RFC 9110, section 8.6).
+    let bodiless = matches!(parts.status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
     match exact {
-        Some(exact) if !length => {
+        Some(exact) if !length && !bodiless => {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(exact));
         }
         Some(_) | None => {}
@@ -107,36 +117,54 @@ pub async fn write<S: Io>(
             .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let mut out = head(parts.status, &parts.headers, idle, close);
-    if headless {
+    if headless || bodiless {
         return write_all(&mut accepted.io, &out, WRITE_TIMEOUT).await;
     }
-    // Small answers leave in one write with their head.
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let data = match frame.map_err(io::Error::other)?.into_data() {
             Ok(data) => data,
             Err(_trailers) => continue,
         };
+        if data.is_empty() {
+            continue;
+        }
         if chunked {
             out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-            out.extend_from_slice(&data);
-            out.extend_from_slice(b"\r\n");
+        }
+        let large = out.is_empty() && data.len() >= GATHER;
+        if large {
+            write_piece(accepted, &data).await?;
         } else {
             out.extend_from_slice(&data);
         }
-        if out.len() >= 64 * 1024 {
-            write_all(&mut accepted.io, &out, WRITE_TIMEOUT).await?;
+        if chunked {
+            out.extend_from_slice(b"\r\n");
+        }
+        if out.len() >= GATHER {
+            write_piece(accepted, &out).await?;
             out.clear();
         }
     }
     if chunked {
         out.extend_from_slice(b"0\r\n\r\n");
     }
-    let result = write_all(&mut accepted.io, &out, WRITE_TIMEOUT).await;
-    if let Err(error) = &result {
+    write_piece(accepted, &out).await
+}
+
+async fn write_piece<S: Io>(accepted: &mut Accepted<S>, bytes: &[u8]) -> io::Result<()> {
+    let writing = timeout(PIECE_TIMEOUT, write_all(&mut accepted.io, bytes, WRITE_TIMEOUT));
+    let result = writing.await.unwrap_or_else(|_| {
+        let text = format!(
+            "the peer did not take {} bytes within {PIECE_TIMEOUT:?}",
+            bytes.len()
+        );
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    });
+    if let Err(error) = &result
+        && error.kind() == io::ErrorKind::TimedOut
+    {
         let session = &accepted.registration.sock.identifier;
-        if error.kind() == io::ErrorKind::TimedOut {
-            warn!(%session, %error, "the client does not read its answer");
-        }
+        warn!(%session, %error, "the client does not read its answer");
     }
     result
 }
