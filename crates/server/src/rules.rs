@@ -7,7 +7,7 @@ use lifecycle::op::{FfmpegSpec, PullSpec, RulePolicy, RuleSource};
 use lifecycle::settings::DuplicatePublish;
 use md5::{Digest, Md5};
 use media::key::DEFAULT_VHOST;
-use media::{Schema, StreamKey};
+use media::{ProtocolOptions, Schema, StreamKey};
 use std::time::Duration;
 
 /// Most streams of one server. The hub and the engine keep the same bound.
@@ -107,7 +107,11 @@ fn from_origins(config: &Config, key: &StreamKey, params: &str, turn: usize) -> 
         key: key.clone(),
         url: urls.next()?,
         alternatives: urls.collect(),
-        options: config.protocol.defaults(),
+        options: ProtocolOptions {
+            // The origin has repaired the times. Kept as they are, all edges have one time line, and their HLS segments one name.
+            modify_stamp: 0,
+            ..config.protocol.defaults()
+        },
         retry_count: Some(config.cluster.retry_count),
         force: false,
         timeout: config.cluster.timeout / count,

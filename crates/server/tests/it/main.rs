@@ -3,6 +3,7 @@
 mod api_live;
 mod browser;
 mod clients;
+mod edges;
 mod ffmpeg_source;
 mod hook_service;
 mod integrity;
