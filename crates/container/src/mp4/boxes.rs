@@ -30,6 +30,27 @@ pub(super) fn put_full(
     });
 }
 
+/// Flags of `tfhd` (14496-12, 8.8.7.1): which fields it has, and what offsets count from.
+pub(super) mod tfhd {
+    pub(in super::super) const BASE_DATA_OFFSET: u32 = 0x01;
+    pub(in super::super) const DESCRIPTION_INDEX: u32 = 0x02;
+    pub(in super::super) const DURATION: u32 = 0x08;
+    pub(in super::super) const SIZE: u32 = 0x10;
+    pub(in super::super) const FLAGS: u32 = 0x20;
+    pub(in super::super) const DEFAULT_BASE_IS_MOOF: u32 = 0x02_0000;
+}
+
+/// Flags of `trun` (14496-12, 8.8.8.1): which fields it has, of its own and per sample.
+pub(super) mod trun {
+    pub(in super::super) const DATA_OFFSET: u32 = 0x01;
+    pub(in super::super) const FIRST_FLAGS: u32 = 0x04;
+    pub(in super::super) const DURATION: u32 = 0x100;
+    pub(in super::super) const SIZE: u32 = 0x200;
+    pub(in super::super) const FLAGS: u32 = 0x400;
+    pub(in super::super) const COMPOSITION: u32 = 0x800;
+    pub(in super::super) const PER_SAMPLE: u32 = DURATION | SIZE | FLAGS | COMPOSITION;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

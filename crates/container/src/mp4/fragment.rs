@@ -1,6 +1,6 @@
 //! What a player reads then: `moof` and `mdat`.
 
-use super::boxes::{self, HEADER_LEN, put, put_full};
+use super::boxes::{self, HEADER_LEN, put, put_full, tfhd, trun};
 use super::{payload, timescale, track_number};
 use bytes::{BufMut, Bytes, BytesMut};
 use media::{CodecId, Frame, MediaTime, Track};
@@ -178,30 +178,31 @@ impl<'a> Table<'a> {
 
     /// `tfhd` flags: what stands in it, and that offsets count from the `moof`.
     fn tfhd_flags(&self) -> u32 {
-        let defaults = flag(self.duration.is_some(), DEFAULT_DURATION)
-            | flag(self.size.is_some(), DEFAULT_SIZE)
-            | flag(!matches!(self.flags, Flags::Each), DEFAULT_FLAGS);
-        DEFAULT_BASE_IS_MOOF | defaults
+        let defaults = flag(self.duration.is_some(), tfhd::DURATION)
+            | flag(self.size.is_some(), tfhd::SIZE)
+            | flag(!matches!(self.flags, Flags::Each), tfhd::FLAGS);
+        tfhd::DEFAULT_BASE_IS_MOOF | defaults
     }
 
     /// `trun` flags: what stands in it.
     fn trun_flags(&self) -> u32 {
-        DATA_OFFSET
-            | flag(matches!(self.flags, Flags::FirstOther { .. }), FIRST_FLAGS)
-            | flag(self.duration.is_none(), SAMPLE_DURATION)
-            | flag(self.size.is_none(), SAMPLE_SIZE)
-            | flag(matches!(self.flags, Flags::Each), SAMPLE_FLAGS)
-            | flag(self.composition, SAMPLE_COMPOSITION)
+        trun::DATA_OFFSET
+            | flag(matches!(self.flags, Flags::FirstOther { .. }), trun::FIRST_FLAGS)
+            | flag(self.duration.is_none(), trun::DURATION)
+            | flag(self.size.is_none(), trun::SIZE)
+            | flag(matches!(self.flags, Flags::Each), trun::FLAGS)
+            | flag(self.composition, trun::COMPOSITION)
     }
 
     /// Bytes of the `traf`. Each flag stands for a field of four bytes.
     fn len(&self) -> usize {
         let fields = |flags: u32| flags.count_ones() as usize * 4;
-        let tfhd = FULL_LEN + 4 + fields(self.tfhd_flags() & !DEFAULT_BASE_IS_MOOF);
-        let tfdt = FULL_LEN + 8;
-        let row = fields(self.trun_flags() & PER_SAMPLE);
-        let trun = FULL_LEN + 4 + fields(self.trun_flags() & !PER_SAMPLE) + row * self.samples.len();
-        HEADER_LEN + tfhd + tfdt + trun
+        let tfhd_len = FULL_LEN + 4 + fields(self.tfhd_flags() & !tfhd::DEFAULT_BASE_IS_MOOF);
+        let tfdt_len = FULL_LEN + 8;
+        let row = fields(self.trun_flags() & trun::PER_SAMPLE);
+        let trun_len =
+            FULL_LEN + 4 + fields(self.trun_flags() & !trun::PER_SAMPLE) + row * self.samples.len();
+        HEADER_LEN + tfhd_len + tfdt_len + trun_len
     }
 
     /// Appends the `traf`. Its payloads begin at `data_offset`, counted from the start of the `moof`.
@@ -289,17 +290,3 @@ const FULL_LEN: usize = HEADER_LEN + 4;
 const SYNC: u32 = 2 << 24;
 /// `sample_depends_on` 1 (others), `sample_is_non_sync_sample` 1.
 const NO_SYNC: u32 = 1 << 24 | 1 << 16;
-
-// Flags of `tfhd` (8.8.7.1).
-const DEFAULT_DURATION: u32 = 0x08;
-const DEFAULT_SIZE: u32 = 0x10;
-const DEFAULT_FLAGS: u32 = 0x20;
-const DEFAULT_BASE_IS_MOOF: u32 = 0x02_0000;
-// Flags of `trun` (8.8.8.1).
-const DATA_OFFSET: u32 = 0x01;
-const FIRST_FLAGS: u32 = 0x04;
-const SAMPLE_DURATION: u32 = 0x100;
-const SAMPLE_SIZE: u32 = 0x200;
-const SAMPLE_FLAGS: u32 = 0x400;
-const SAMPLE_COMPOSITION: u32 = 0x800;
-const PER_SAMPLE: u32 = SAMPLE_DURATION | SAMPLE_SIZE | SAMPLE_FLAGS | SAMPLE_COMPOSITION;

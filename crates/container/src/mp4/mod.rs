@@ -9,18 +9,27 @@
 //! records apart where Tidegate has them ready as bytes.
 
 mod boxes;
+mod buffer;
 mod codec_string;
+mod demux;
 mod entry;
+mod error;
+mod fields;
 mod fragment;
 mod init;
+mod moof;
+mod moov;
 mod mux;
 mod payload;
 
 pub use codec_string::codec_string;
+pub use demux::{Counters, Demuxer, Event, MAX_MDAT_LEN, MAX_TRACKS, Unsupported};
 pub use entry::carries;
+pub use error::Error;
 pub use fragment::{MAX_FRAGMENT_LEN, Run, fragment};
 pub use init::init;
-pub use mux::{Muxer, duration_by_content};
+pub use moof::{MAX_SAMPLE_LEN, MAX_SAMPLES};
+pub use mux::Muxer;
 
 use media::{Track, TrackParams};
 

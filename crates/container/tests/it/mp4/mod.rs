@@ -1,9 +1,11 @@
 //! Fragmented MP4: what goes in comes out, whatever comes in does no harm, and ffmpeg agrees.
 
 mod ffmpeg;
+mod hostile;
+mod round_trip;
 
 use bytes::Bytes;
-use container::mp4::{self, Muxer, Run};
+use container::mp4::{self, Demuxer, Event, Muxer, Run};
 use media::{Frame, MediaKind, MediaTime, Mux, Packet, Track};
 
 /// The stream that a viewer of the live form gets, who was there from the start.
@@ -60,4 +62,36 @@ fn segments(tracks: &[Track], frames: &[Frame], len: usize) -> Vec<Vec<u8>> {
         from = to;
     }
     all
+}
+
+/// Reads a whole stream that arrives in chunks of these sizes, over and over. The tracks as they are at the end.
+#[track_caller]
+fn demux(stream: &[u8], chunks: &[usize]) -> (Vec<Track>, Vec<Frame>) {
+    let (mut demuxer, mut frames, mut rest) = (Demuxer::new(), Vec::new(), stream);
+    let mut announced: Vec<Track> = Vec::new();
+    for size in chunks.iter().cycle() {
+        let (chunk, next) = rest.split_at((*size).min(rest.len()));
+        rest = next;
+        demuxer.push(Bytes::copy_from_slice(chunk));
+        while let Some(event) = demuxer.poll().unwrap() {
+            match event {
+                Event::Track(track) => {
+                    announced.retain(|known| known.id != track.id);
+                    announced.push(track);
+                }
+                Event::Frame(frame) => {
+                    assert!(announced.iter().any(|track| track.id == frame.track), "{frame:?}");
+                    frames.push(frame);
+                }
+                Event::TracksDeclared { .. } => {}
+                Event::Unsupported(_) | Event::Bad(_) => panic!("unexpected {event:?}"),
+            }
+        }
+        if rest.is_empty() {
+            break;
+        }
+    }
+    let counters = demuxer.counters();
+    assert_eq!((counters.frames, counters.bad), (frames.len() as u64, 0));
+    (demuxer.tracks().cloned().collect(), frames)
 }
