@@ -44,6 +44,8 @@ pub struct Muxer {
     states: Vec<State>,
     /// Counters of streams that went, so that a PID that comes back goes on counting.
     gone: Vec<(u16, u8)>,
+    /// Tables of this version were written.
+    tables_seen: bool,
     /// The last clock reference, in ticks.
     pcr: Option<i64>,
     /// Decoding time of the frame before which tables were written last. `None`: before the next one.
@@ -121,6 +123,7 @@ impl Muxer {
             pmt_counter: 0,
             states: Vec::new(),
             gone: Vec::new(),
+            tables_seen: false,
             pcr: None,
             tables_at: None,
             dropped: 0,
@@ -139,11 +142,10 @@ impl Muxer {
                 .iter()
                 .zip(&self.program.streams)
                 .all(|(new, old)| (new.pid, &new.named) == (old.pid, &old.named));
-        let version = match (same, self.tables_at) {
-            (true, _) => self.program.version,
-            // Nobody has seen the one before.
-            (false, None) if self.pmt_counter == 0 => self.program.version,
-            (false, _) => (self.program.version + 1) & 0x1f,
+        let version = if !same && self.tables_seen {
+            (self.program.version + 1) & 0x1f
+        } else {
+            self.program.version
         };
         let old = self
             .program
@@ -170,7 +172,7 @@ impl Muxer {
         self.gone
             .retain(|gone| streams.iter().all(|stream| stream.pid != gone.0));
         if !same {
-            self.tables_at = None;
+            (self.tables_seen, self.tables_at) = (false, None);
         }
         self.program = Arc::new(Program::new(streams, version));
     }
@@ -202,12 +204,14 @@ impl Muxer {
         out.reserve(self.table_packets() * PACKET_LEN);
         psi::put(&self.program.pat, PAT_PID, &mut self.pat_counter, out);
         psi::put(&self.program.pmt, PMT_PID, &mut self.pmt_counter, out);
+        self.tables_seen = true;
     }
 
     /// Advances as [`Self::tables`] does.
     pub fn skip_tables(&mut self) {
         advance(&mut self.pat_counter, psi::packets(&self.program.pat));
         advance(&mut self.pmt_counter, psi::packets(&self.program.pmt));
+        self.tables_seen = true;
     }
 
     /// Packets that [`Self::tables`] appends, of [`PACKET_LEN`] bytes each.
@@ -355,8 +359,9 @@ impl Muxer {
     fn tables_due(&self, layout: &Layout, starts: bool) -> bool {
         match self.tables_at {
             Some(then) => {
-                let since = layout.dts.saturating_sub(then);
-                self.program.video && starts || !(0..TABLES_INTERVAL).contains(&since)
+                // Streams may be a little behind one another.
+                let since = layout.dts.saturating_sub(then).saturating_abs();
+                self.program.video && starts || since >= TABLES_INTERVAL
             }
             None => true,
         }
@@ -480,3 +485,6 @@ const MAX_PCR_INTERVAL: i64 = CLOCK as i64 * 70 / 1000;
 const MAX_PCR_STEP_BACK: i64 = CLOCK as i64;
 /// Tables are repeated at least so often. ETSI TR 101 290 asks for 500 ms.
 const TABLES_INTERVAL: i64 = CLOCK as i64 / 2;
+
+#[cfg(test)]
+mod tests;

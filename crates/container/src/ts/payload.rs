@@ -16,7 +16,7 @@ pub(super) enum Form {
         sets: Bytes,
     },
     H265 {
-        /// Parameter sets in Annex B.
+        /// Parameter sets in Annex B, and the messages for the whole stream.
         sets: Bytes,
     },
     Av1 {
@@ -42,8 +42,10 @@ impl Form {
             }
             CodecId::H265 => {
                 let config = config.and_then(|config| h265::Config::parse(config).ok());
-                let sets =
-                    config.map(|config| annex_b(config.vps.iter().chain(&config.sps).chain(&config.pps)));
+                let sets = config.map(|config| {
+                    let sets = config.vps.iter().chain(&config.sps).chain(&config.pps);
+                    annex_b(sets.chain(config.prefix_sei()))
+                });
                 Self::H265 {
                     sets: sets.unwrap_or_default(),
                 }
