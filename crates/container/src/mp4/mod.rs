@@ -29,7 +29,7 @@ pub use error::Error;
 pub use fragment::{MAX_FRAGMENT_LEN, Run, fragment};
 pub use init::init;
 pub use moof::{MAX_SAMPLE_LEN, MAX_SAMPLES};
-pub use mux::Muxer;
+pub use mux::{Muxer, duration_by_content};
 
 use media::{Track, TrackParams};
 
