@@ -36,6 +36,8 @@ pub(crate) struct State {
     /// Discontinuities before the first segment that is kept.
     pub discontinuities: u64,
     pub ended: bool,
+    /// Somebody watches, who may still want what left the playlist.
+    watched: bool,
     /// Unix time of media time 0, in milliseconds.
     pub epoch: Option<i64>,
     /// Where the newest part or segment ends.
@@ -107,6 +109,11 @@ impl Live {
     /// Whether a segment is complete.
     pub fn has_segments(&self) -> bool {
         !self.state.lock().segments.is_empty()
+    }
+
+    /// Says whether somebody watches. While nobody does, segments are let go as soon as they leave the playlist.
+    pub fn set_watched(&self, watched: bool) {
+        self.state.lock().watched = watched;
     }
 
     /// The newest complete segment.
@@ -264,7 +271,8 @@ impl Live {
         state.target = state.target.max(self.least_target()).max(length);
         state.peak = state.peak.max(segment.bandwidth());
         state.segments.push_back(segment);
-        let kept = state.listed(self.options.listed) + self.options.delay + self.options.retained;
+        let retained = if state.watched { self.options.retained } else { 0 };
+        let kept = state.listed(self.options.listed) + self.options.delay + retained;
         while state.segments.len() > kept {
             if let Some(old) = state.segments.pop_front() {
                 state.discontinuities += u64::from(old.discontinuity);

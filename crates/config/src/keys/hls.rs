@@ -84,7 +84,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 100_000,
             place: Some(|c| &mut c.hls.retain),
         },
-        "Segments that can still be had after they left the playlist. They are kept in memory.",
+        "Segments that viewers can still fetch after they left the playlist. They are kept in memory while somebody watches.",
     ),
     Key::stored(
         "hls.fileBufSize",

@@ -97,6 +97,7 @@ impl Hls {
         }
         let broadcast = entry.broadcast.clone()?;
         entry.users += 1;
+        broadcast.live.set_watched(true);
         Some(Use {
             app: app.clone(),
             stream: stream.clone(),
@@ -115,6 +116,11 @@ impl Hls {
             return;
         };
         entry.users = entry.users.saturating_sub(1);
+        if entry.users == 0
+            && let Some(broadcast) = &entry.broadcast
+        {
+            broadcast.live.set_watched(false);
+        }
         if entry.users == 0 && entry.on_demand {
             entry.broadcast = None;
             // Under the lock, so that whoever joins now begins anew instead of finding what is about to end.
