@@ -170,12 +170,15 @@ impl Live {
         let Some(last) = state.segments.back().map(|segment| segment.sequence) else {
             return if state.ended { Turn::Missing } else { Turn::Wait };
         };
-        if form == Form::Fmp4
-            && state
-                .segments
-                .back()
-                .is_some_and(|segment| segment.init.bytes().is_none())
-        {
+        let carries = |segment: &Arc<Segment>| match form {
+            Form::Ts => segment
+                .init
+                .tracks
+                .iter()
+                .any(|track| self.options.ts.carries(track.codec)),
+            Form::Fmp4 => segment.init.bytes().is_some(),
+        };
+        if !state.segments.back().is_some_and(carries) {
             return Turn::Missing;
         }
         let low_latency = self.low_latency(form, &state) && !reload.delayed;

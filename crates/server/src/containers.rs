@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::session::http::ws::Framed;
 use container::{flv, mp4, ts};
 use hub::{MuxId, Stream};
-use media::Mux;
+use media::{CodecId, Mux};
 use rtp::rtcp::NtpTime;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -53,6 +53,15 @@ pub fn muxer(id: MuxId, style: Style) -> Box<dyn Mux> {
         FMP4 => Box::new(mp4::Muxer::new()),
         WS_FMP4 => Box::new(Framed::new(mp4::Muxer::new())),
         _ => Box::new(flv_muxer(style, server)),
+    }
+}
+
+/// Whether a container has room for a codec. FLV and RTP name nearly everything; what they cannot carry was refused on its way in.
+pub fn carries(id: MuxId, style: Style, codec: CodecId) -> bool {
+    match id {
+        TS | WS_TS => ts::Options { g711: style.g711 }.carries(codec),
+        FMP4 | WS_FMP4 => mp4::carries(codec),
+        _ => true,
     }
 }
 

@@ -290,6 +290,15 @@ fn attach(app: &App, answer: Answer, mux: MuxId, schema: Schema) -> Result<(Read
     match answer {
         Answer::Play(granted) => {
             let style = app.style();
+            let tracks = granted.stream.tracks();
+            if !tracks.is_empty()
+                && !tracks
+                    .iter()
+                    .any(|track| containers::carries(mux, style, track.codec))
+            {
+                debug!(stream = %granted.key, %schema, "the stream has no track that this container can carry");
+                return Err(missing());
+            }
             let reader = granted.stream.reader(mux, ReaderOptions::player(schema), || {
                 containers::muxer(mux, style)
             });
