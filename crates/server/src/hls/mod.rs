@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use viewers::Viewers;
 
 /// The streams that are offered as HLS, and their viewers.
@@ -45,6 +46,8 @@ pub struct Broadcast {
     /// Segments and playlists.
     pub live: Arc<Live>,
     changes: watch::Sender<u64>,
+    /// Cancelled when nothing will come any more. Apart from the changes, so that viewers are not woken for each of them.
+    pub ended: CancellationToken,
 }
 
 impl Broadcast {
@@ -142,6 +145,7 @@ impl Entry {
         let broadcast = Arc::new(Broadcast {
             live: live.clone(),
             changes: watch::Sender::new(0),
+            ended: CancellationToken::new(),
         });
         let (link, key, incarnation) = (app.link.clone(), stream.key().clone(), stream.incarnation());
         let (schemas, told) = (self.schemas.clone(), broadcast.clone());
@@ -150,14 +154,18 @@ impl Entry {
             told.live
                 .observe(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
             told.changes.send_modify(|count| *count = count.wrapping_add(1));
-            if change == (Change::Segment { first: true }) {
-                for schema in &schemas {
-                    link.raise(Event::SchemaReady {
-                        key: key.clone(),
-                        incarnation,
-                        schema: *schema,
-                    });
+            match change {
+                Change::Segment { first: true } => {
+                    for schema in &schemas {
+                        link.raise(Event::SchemaReady {
+                            key: key.clone(),
+                            incarnation,
+                            schema: *schema,
+                        });
+                    }
                 }
+                Change::Ended => told.ended.cancel(),
+                Change::Part | Change::Segment { first: false } => {}
             }
         };
         let packager = || -> Box<dyn media::Mux> { Box::new(Packager::new(live, Box::new(on_change))) };

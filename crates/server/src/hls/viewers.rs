@@ -243,15 +243,7 @@ async fn attend(app: Arc<App>, key: StreamKey, viewer: Arc<Viewer>, place: Place
         counted,
         uses,
     } = place;
-    let mut changes = viewer.broadcast.changes();
     let stop = registration.stop.clone();
-    let ended = async {
-        while !viewer.broadcast.live.ended() {
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
-    };
     let left = async {
         loop {
             let deadline = viewer.deadline();
@@ -269,7 +261,7 @@ async fn attend(app: Arc<App>, key: StreamKey, viewer: Arc<Viewer>, place: Place
             guard.ends(true, "closed by the server");
             false
         }
-        () = ended => {
+        () = viewer.broadcast.ended.cancelled() => {
             guard.ends(true, "the stream ended");
             true
         }
