@@ -1,4 +1,4 @@
-//! FLV as its users see it: what goes in comes out, whatever comes in does no harm, and ffmpeg agrees.
+//! Containers as their users see them: what goes in comes out, whatever comes in does no harm, and ffmpeg agrees.
 
 // Named as other crates know it.
 extern crate tidegate_container as container;
