@@ -102,7 +102,7 @@ fn a_track_of_video_has_a_size_and_tracks_keep_their_order() {
         "014000b4 00480000 00480000 00000000 00010000 00000000 00000000 00000000 00000000 00000000 00000000 \
          00000000 00000018 ffff0000 00147670 63430100 00000000 82020202 0000"
     ), "{}", entries[2]);
-    let tkhd = lines.iter().filter(|line| line.starts_with("tkhd")).next_back();
+    let tkhd = lines.iter().rfind(|line| line.starts_with("tkhd"));
     assert!(tkhd.unwrap().ends_with("40000000 01400000 00b40000"));
 }
 
