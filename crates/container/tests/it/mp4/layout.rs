@@ -235,6 +235,32 @@ mdat 00000002 65880000 00026588 00000002 65880000 00026588",
     );
 }
 
+#[test]
+fn a_fragment_has_a_longest_length() {
+    let vp8 = track(CodecId::Vp8);
+    let data = Bytes::from(vec![1; 32 << 20]);
+    let frames: Vec<_> = (0..35)
+        .map(|index| Frame {
+            data: data.clone(),
+            ..frame(0, index * 40_000, index * 40_000, true, b"")
+        })
+        .collect();
+    let frames: Vec<_> = frames.iter().collect();
+    let run = Run {
+        track: &vp8,
+        frames: &frames,
+        end: MediaTime::from_millis(1_400),
+    };
+    let mut out = Vec::new();
+    assert_eq!(mp4::fragment(1, &[run, run], &mut out), 3 + 35);
+    assert_eq!(
+        out.iter().skip(1).map(Bytes::len).sum::<usize>(),
+        mp4::MAX_FRAGMENT_LEN
+    );
+    // Of `mdat`.
+    assert!(out[0].ends_with(b"\x40\0\0\x08mdat"));
+}
+
 /// The fields of `tfhd` behind the track's number: duration, size, flags.
 fn defaults(packet: &Packet) -> [u32; 3] {
     let head = &packet.parts[0];
