@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tracing::debug;
 
 /// Most files and folders that are being sent at once. With a piece of each in memory they take 128 MiB, and far fewer descriptors
@@ -46,9 +46,43 @@ const MAX_OPEN: usize = 1024;
 /// Most folder pages among them, which are in memory whole.
 const MAX_PAGES: usize = 32;
 
+/// Most calls to the file system at once. Each keeps a thread busy; more threads would not make a disk faster, and each costs memory
+/// for as long as the server runs.
+const MAX_CALLS: usize = 16;
+
+/// The turn of those that call the file system.
+#[derive(Clone, Debug)]
+pub struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_CALLS)))
+    }
+}
+
+impl Turns {
+    /// Runs what blocks, when it is its turn. At most [`MAX_OPEN`] wait, and clients that ask for permission.
+    ///
+    /// # Errors
+    ///
+    /// It panicked, which was reported where it happened.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        // Never closed. The turn comes back with the result: then the thread is free again for the next call, which needs no further
+        // one. If nobody waits any more, both are dropped when the call is over.
+        let turn = self.0.clone().acquire_owned().await.ok();
+        let (result, _turn) = spawn_blocking(move || (call(), turn)).await?;
+        Ok(result)
+    }
+}
+
 /// The state of the file server.
 #[derive(Debug)]
 pub struct Files {
+    /// Calls to the file system.
+    pub turns: Turns,
     open: Arc<Semaphore>,
     pages: Arc<Semaphore>,
     /// What the hook service decided.
@@ -60,6 +94,7 @@ pub struct Files {
 impl Default for Files {
     fn default() -> Self {
         Self {
+            turns: Turns::default(),
             open: Arc::new(Semaphore::new(MAX_OPEN)),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
             decisions: Decisions::default(),
@@ -193,7 +228,7 @@ async fn permitted(
         place,
         slot,
     };
-    let found = match spawn_blocking(move || search.run()).await {
+    let found = match files.turns.run(move || search.run()).await {
         Ok(found) => found,
         // A defect; the panic itself was reported where it happened.
         Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, String::new()),
@@ -215,7 +250,7 @@ async fn permitted(
         (Ok(Found::File(file)), _) => {
             Counters::count(&files.counters.served);
             let private = app.hooks.is_on(Hook::HttpAccess);
-            file.answer(&config.http.char_set, private, files.counters.clone())
+            file.answer(&config.http.char_set, private, files)
         }
         (Err(denied), _) => refuse(app, denied),
     }
@@ -337,16 +372,9 @@ impl Search {
             Part::Range { first, last } => Some((first, last - first + 1)),
             Part::NotModified | Part::Failed | Part::Unsatisfiable => None,
         };
-        let reading = match range.filter(|_| self.get) {
-            Some((offset, length)) => {
-                let reading = Reading::begin(file, offset, length).map_err(|error| {
-                    let error = rustix::io::Errno::from_io_error(&error);
-                    Denied::Unreadable(error.unwrap_or(rustix::io::Errno::IO))
-                })?;
-                Some((reading, self.slot))
-            }
-            None => None,
-        };
+        let reading = range
+            .filter(|_| self.get)
+            .map(|(offset, left)| (Reading { file, offset, left }, self.slot));
         Ok(Found::File(FoundFile {
             kind: kind::of(self.target.name()),
             validators,
@@ -359,9 +387,9 @@ impl Search {
 
 impl FoundFile {
     /// The answer. `private`: it depends on who asks, so shared caches may not keep it.
-    fn answer(self, charset: &str, private: bool, counters: Arc<Counters>) -> Response<Body> {
+    fn answer(self, charset: &str, private: bool, files: &Files) -> Response<Body> {
         let body = match self.reading {
-            Some((reading, slot)) => reading.into_body(slot, counters),
+            Some((reading, slot)) => reading.into_body(slot, files.turns.clone(), files.counters.clone()),
             None => Body::empty(),
         };
         let mut response = Response::new(body);
