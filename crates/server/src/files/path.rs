@@ -174,7 +174,7 @@ impl Place {
     pub fn absolute(&self, is_folder: bool) -> String {
         let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
         let mut path: PathBuf = root
-            .into_iter()
+            .iter()
             .chain(self.vhost.as_ref().map(std::ffi::OsStr::new))
             .chain(&self.below)
             .collect();

@@ -4,6 +4,7 @@ use super::*;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tokio::task::JoinSet;
@@ -355,6 +356,51 @@ async fn readers_that_do_not_read_cost_a_piece_each() -> Result<()> {
         .poll("every file is closed", SOON, async |server| {
             let open = metric(server, "tidegate_files_open").await;
             (open == 0 && descriptors(server) <= before_descriptors + 2).then_some(())
+        })
+        .await;
+    Ok(())
+}
+
+/// The bound is for everybody together; whoever comes later is told to come again.
+#[tokio::test]
+async fn beyond_the_bound_clients_are_told_to_come_again() -> Result<()> {
+    /// As documented in docs/files.md.
+    const MAX_OPEN: usize = 1024;
+    // One socket each, besides those of the test and its tools.
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised)?;
+    let server = tidegate().folder(hostile_site(false)?).config("").start().await?;
+    let mut readers = Vec::new();
+    for _ in 0..MAX_OPEN {
+        let mut socket = TcpStream::connect(server.address("http")).await?;
+        socket.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await?;
+        readers.push(socket);
+    }
+    server
+        .poll("all are being served", SOON, async |server| {
+            (metric(server, "tidegate_files_open").await == MAX_OPEN as u64).then_some(())
+        })
+        .await;
+    let refused = server.get("/sub/a.txt").await?;
+    assert_eq!(
+        (refused.status, refused.headers.get("retry-after")),
+        (503, Some("1"))
+    );
+    assert_eq!(
+        metric(&server, "tidegate_files_refused_total{reason=\"busy\"}").await,
+        1
+    );
+    // The rest of the server does not mind.
+    assert_eq!(server.api("version", &[]).await["code"], 0);
+    readers.pop();
+    server
+        .poll("there is room again", SOON, async |server| {
+            let answer = server.get("/sub/a.txt").await.ok()?;
+            (answer.text() == "inside").then_some(())
         })
         .await;
     Ok(())
