@@ -28,10 +28,12 @@ use body::Reading;
 use conditions::{Conditions, Part, Validators};
 use config::Config;
 use decisions::Decisions;
+use futures_util::stream;
 use hooks::Hook;
 use kind::Kind;
 use path::{Place, Target};
 use root::{Denied, Look, Root};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -233,6 +235,8 @@ async fn permitted(
         // A defect; the panic itself was reported where it happened.
         Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, String::new()),
     };
+    // An answer that depends on who asks is not for shared caches.
+    let private = app.hooks.is_on(Hook::HttpAccess);
     match (found, page) {
         (Ok(Found::NoPage) | Err(Denied::Missing), Some(page)) => {
             let mut response = Response::new(Body::from(page.body));
@@ -245,11 +249,10 @@ async fn permitted(
         (Ok(Found::Elsewhere(path)), _) => elsewhere(&path, request.uri.query()),
         (Ok(Found::Listing(text, slot)), _) => {
             Counters::count(&files.counters.served);
-            listing(text, slot)
+            listing(text, slot, private)
         }
         (Ok(Found::File(file)), _) => {
             Counters::count(&files.counters.served);
-            let private = app.hooks.is_on(Hook::HttpAccess);
             file.answer(&config.http.char_set, private, files)
         }
         (Err(denied), _) => refuse(app, denied),
@@ -292,18 +295,18 @@ fn elsewhere(path: &str, query: Option<&str>) -> Response<Body> {
     response
 }
 
-fn listing(text: String, slot: OwnedSemaphorePermit) -> Response<Body> {
+fn listing(text: String, slot: OwnedSemaphorePermit, private: bool) -> Response<Body> {
     let length = text.len();
-    // The slot is given back when the page has been taken.
-    let page = futures_util::stream::once(async move {
-        let _slot = slot;
-        Ok::<_, std::convert::Infallible>(text)
+    // The slot is given back when the next piece is asked for: a page of more than a piece has been taken by then.
+    let page = stream::unfold((Some(text), slot), async |(text, slot)| {
+        text.map(|text| (Ok::<_, Infallible>(text), (None, slot)))
     });
     let mut response = Response::new(Body::from_stream(page));
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let control = if private { "private, no-cache" } else { "no-cache" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(control));
     // Whatever a file is called, its name runs no script.
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
     headers.insert(CONTENT_SECURITY_POLICY, policy);
