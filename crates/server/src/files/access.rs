@@ -3,7 +3,7 @@
 use super::decisions::{Asked, Verdict, set_cookie};
 use super::path::{Place, Scope, Target};
 use super::root::{Look, Root};
-use super::{Counters, excused};
+use super::{Counters, Turns, excused};
 use crate::app::App;
 use crate::session::http::{SentHead, plain};
 use api::PeerInfo;
@@ -15,7 +15,6 @@ use hooks::Hook;
 use hooks::files::{Decision, Permission, Visit};
 use lifecycle::Client;
 use std::time::{Duration, Instant};
-use tokio::task::spawn_blocking;
 
 /// How long a client waits for the service at most.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,7 +69,7 @@ pub async fn check(app: &App, request: &Parts, target: &Target, place: &Place, v
         target: subject,
         place,
         is_folder,
-    } = Subject::find(target.clone(), place.clone()).await;
+    } = Subject::find(&app.files.turns, target.clone(), place.clone()).await;
     let client = Client {
         session: peer.session,
         id: app
@@ -111,8 +110,8 @@ struct Subject {
 }
 
 impl Subject {
-    async fn find(target: Target, place: Place) -> Self {
-        let look = spawn_blocking(move || {
+    async fn find(turns: &Turns, target: Target, place: Place) -> Self {
+        let look = turns.run(move || {
             let look = Root::open(&place).and_then(|root| root.look(&place.below));
             (place, look)
         });

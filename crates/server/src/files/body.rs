@@ -1,16 +1,16 @@
 //! The body of a file, read piece by piece as the client takes it.
 
-use super::Counters;
+use super::{Counters, Turns};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::spawn_blocking;
 
 /// Bytes that are read at once, and about what a connection holds of a file.
 const PIECE: u64 = 64 * 1024;
@@ -19,42 +19,19 @@ const PIECE: u64 = 64 * 1024;
 #[derive(Debug)]
 pub struct Reading {
     /// The file.
-    pub file: Arc<File>,
+    pub file: File,
     /// Where to read next.
     pub offset: u64,
     /// Bytes that are left.
     pub left: u64,
-    /// What was read already.
-    pub first: Option<Bytes>,
 }
 
 impl Reading {
-    /// Begins to read, so that a small file costs no further turn. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// The file's.
-    pub fn begin(file: File, offset: u64, left: u64) -> io::Result<Self> {
-        let mut reading = Self {
-            file: Arc::new(file),
-            offset,
-            left,
-            first: None,
-        };
-        reading.first = reading.piece()?;
-        Ok(reading)
-    }
-
-    /// The next piece; `None` at the end.
-    fn piece(&mut self) -> io::Result<Option<Bytes>> {
-        let want = self.left.min(PIECE);
-        if want == 0 {
-            return Ok(None);
-        }
-        let mut piece = vec![0; want as usize];
+    /// Reads the next bytes into `piece`, up to its capacity. Blocks.
+    fn read(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
         let count = loop {
-            match self.file.read_at(&mut piece, self.offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            match pread(&self.file, spare_capacity(piece), self.offset) {
+                Err(Errno::INTR) => {}
                 other => break other?,
             }
         };
@@ -64,38 +41,33 @@ impl Reading {
                 "the file became shorter while it was sent",
             ));
         }
-        piece.truncate(count);
-        self.offset += count as u64;
-        self.left -= count as u64;
-        Ok(Some(piece.into()))
+        // More than was asked for, should the allocator have given more.
+        piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.offset += piece.len() as u64;
+        self.left -= piece.len() as u64;
+        Ok(())
     }
 
     /// The body of an answer whose head names its length. Reading ahead of the client it is at most one piece. `slot` is given back
     /// with the body.
-    pub fn into_body(self, slot: OwnedSemaphorePermit, counters: Arc<Counters>) -> Body {
-        let state = (self, slot, counters);
-        Body::from_stream(stream::try_unfold(
-            state,
-            async |(mut reading, slot, counters)| {
-                let piece = match reading.first.take() {
-                    Some(piece) => Some(piece),
-                    None if reading.left == 0 => None,
-                    None => {
-                        let read = spawn_blocking(move || {
-                            let piece = reading.piece();
-                            (reading, piece)
-                        });
-                        let (back, piece) = read.await.map_err(io::Error::other)?;
-                        reading = back;
-                        piece?
-                    }
-                };
-                io::Result::Ok(piece.map(|piece| {
-                    counters.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                    (piece, (reading, slot, counters))
-                }))
-            },
-        ))
+    pub fn into_body(self, slot: OwnedSemaphorePermit, turns: Turns, counters: Arc<Counters>) -> Body {
+        let state = (self, slot, turns, counters);
+        let pieces = stream::try_unfold(state, async |(mut reading, slot, turns, counters)| {
+            if reading.left == 0 {
+                return io::Result::Ok(None);
+            }
+            // Made here and not by the thread that reads: each of those would keep memory of its own.
+            let mut piece = Vec::with_capacity(reading.left.min(PIECE) as usize);
+            let read = turns.run(move || {
+                let result = reading.read(&mut piece);
+                (reading, piece, result)
+            });
+            let (reading, piece, result) = read.await.map_err(io::Error::other)?;
+            result?;
+            counters.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            Ok(Some((Bytes::from(piece), (reading, slot, turns, counters))))
+        });
+        Body::from_stream(pieces)
     }
 }
 
@@ -118,12 +90,12 @@ mod tests {
         let slots = Arc::new(Semaphore::new(1));
         let counters = Arc::<Counters>::default();
         let again = file.try_clone().expect("a second handle");
-        let reading = Reading::begin(file, offset, left).expect("begun");
+        let reading = Reading { file, offset, left };
         if let Some(length) = cut_to {
             again.set_len(length).expect("cut");
         }
         let slot = slots.clone().try_acquire_owned().expect("a slot");
-        let body = reading.into_body(slot, counters.clone());
+        let body = reading.into_body(slot, Turns::default(), counters.clone());
         assert_eq!(slots.available_permits(), 0);
         let body = body.collect().await.map(|body| body.to_bytes());
         assert_eq!(slots.available_permits(), 1);

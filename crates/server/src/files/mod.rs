@@ -28,15 +28,17 @@ use body::Reading;
 use conditions::{Conditions, Part, Validators};
 use config::Config;
 use decisions::Decisions;
+use futures_util::stream;
 use hooks::Hook;
 use kind::Kind;
 use path::{Place, Target};
 use root::{Denied, Look, Root};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tracing::debug;
 
 /// Most files and folders that are being sent at once. With a piece of each in memory they take 128 MiB, and far fewer descriptors
@@ -46,9 +48,43 @@ const MAX_OPEN: usize = 1024;
 /// Most folder pages among them, which are in memory whole.
 const MAX_PAGES: usize = 32;
 
+/// Most calls to the file system at once. Each keeps a thread busy; more threads would not make a disk faster, and each costs memory
+/// for as long as the server runs.
+const MAX_CALLS: usize = 16;
+
+/// The turn of those that call the file system.
+#[derive(Clone, Debug)]
+pub struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_CALLS)))
+    }
+}
+
+impl Turns {
+    /// Runs what blocks, when it is its turn. At most [`MAX_OPEN`] wait, and clients that ask for permission.
+    ///
+    /// # Errors
+    ///
+    /// It panicked, which was reported where it happened.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        // Never closed. The turn comes back with the result: then the thread is free again for the next call, which needs no further
+        // one. If nobody waits any more, both are dropped when the call is over.
+        let turn = self.0.clone().acquire_owned().await.ok();
+        let (result, _turn) = spawn_blocking(move || (call(), turn)).await?;
+        Ok(result)
+    }
+}
+
 /// The state of the file server.
 #[derive(Debug)]
 pub struct Files {
+    /// Calls to the file system.
+    pub turns: Turns,
     open: Arc<Semaphore>,
     pages: Arc<Semaphore>,
     /// What the hook service decided.
@@ -60,6 +96,7 @@ pub struct Files {
 impl Default for Files {
     fn default() -> Self {
         Self {
+            turns: Turns::default(),
             open: Arc::new(Semaphore::new(MAX_OPEN)),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
             decisions: Decisions::default(),
@@ -193,11 +230,13 @@ async fn permitted(
         place,
         slot,
     };
-    let found = match spawn_blocking(move || search.run()).await {
+    let found = match files.turns.run(move || search.run()).await {
         Ok(found) => found,
         // A defect; the panic itself was reported where it happened.
         Err(_) => return plain(StatusCode::INTERNAL_SERVER_ERROR, String::new()),
     };
+    // An answer that depends on who asks is not for shared caches.
+    let private = app.hooks.is_on(Hook::HttpAccess);
     match (found, page) {
         (Ok(Found::NoPage) | Err(Denied::Missing), Some(page)) => {
             let mut response = Response::new(Body::from(page.body));
@@ -210,12 +249,11 @@ async fn permitted(
         (Ok(Found::Elsewhere(path)), _) => elsewhere(&path, request.uri.query()),
         (Ok(Found::Listing(text, slot)), _) => {
             Counters::count(&files.counters.served);
-            listing(text, slot)
+            listing(text, slot, private)
         }
         (Ok(Found::File(file)), _) => {
             Counters::count(&files.counters.served);
-            let private = app.hooks.is_on(Hook::HttpAccess);
-            file.answer(&config.http.char_set, private, files.counters.clone())
+            file.answer(&config.http.char_set, private, files)
         }
         (Err(denied), _) => refuse(app, denied),
     }
@@ -257,18 +295,18 @@ fn elsewhere(path: &str, query: Option<&str>) -> Response<Body> {
     response
 }
 
-fn listing(text: String, slot: OwnedSemaphorePermit) -> Response<Body> {
+fn listing(text: String, slot: OwnedSemaphorePermit, private: bool) -> Response<Body> {
     let length = text.len();
-    // The slot is given back when the page has been taken.
-    let page = futures_util::stream::once(async move {
-        let _slot = slot;
-        Ok::<_, std::convert::Infallible>(text)
+    // The slot is given back when the next piece is asked for: a page of more than a piece has been taken by then.
+    let page = stream::unfold((Some(text), slot), async |(text, slot)| {
+        text.map(|text| (Ok::<_, Infallible>(text), (None, slot)))
     });
     let mut response = Response::new(Body::from_stream(page));
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let control = if private { "private, no-cache" } else { "no-cache" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(control));
     // Whatever a file is called, its name runs no script.
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
     headers.insert(CONTENT_SECURITY_POLICY, policy);
@@ -337,16 +375,9 @@ impl Search {
             Part::Range { first, last } => Some((first, last - first + 1)),
             Part::NotModified | Part::Failed | Part::Unsatisfiable => None,
         };
-        let reading = match range.filter(|_| self.get) {
-            Some((offset, length)) => {
-                let reading = Reading::begin(file, offset, length).map_err(|error| {
-                    let error = rustix::io::Errno::from_io_error(&error);
-                    Denied::Unreadable(error.unwrap_or(rustix::io::Errno::IO))
-                })?;
-                Some((reading, self.slot))
-            }
-            None => None,
-        };
+        let reading = range
+            .filter(|_| self.get)
+            .map(|(offset, left)| (Reading { file, offset, left }, self.slot));
         Ok(Found::File(FoundFile {
             kind: kind::of(self.target.name()),
             validators,
@@ -359,9 +390,9 @@ impl Search {
 
 impl FoundFile {
     /// The answer. `private`: it depends on who asks, so shared caches may not keep it.
-    fn answer(self, charset: &str, private: bool, counters: Arc<Counters>) -> Response<Body> {
+    fn answer(self, charset: &str, private: bool, files: &Files) -> Response<Body> {
         let body = match self.reading {
-            Some((reading, slot)) => reading.into_body(slot, counters),
+            Some((reading, slot)) => reading.into_body(slot, files.turns.clone(), files.counters.clone()),
             None => Body::empty(),
         };
         let mut response = Response::new(body);

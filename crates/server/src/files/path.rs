@@ -174,7 +174,7 @@ impl Place {
     pub fn absolute(&self, is_folder: bool) -> String {
         let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
         let mut path: PathBuf = root
-            .into_iter()
+            .iter()
             .chain(self.vhost.as_ref().map(std::ffi::OsStr::new))
             .chain(&self.below)
             .collect();
@@ -214,13 +214,8 @@ mod tests {
             ("/a%20b+c/%e4%bd%a0.mp4", "/a b+c/你.mp4"),
             ("/a%0d%0ab", "/a\r\nb"),
             ("/a/%zz", "/a/%zz"),
-            ("/...%2f", "/"),
         ] {
-            if path == "/...%2f" {
-                check(path, None);
-            } else {
-                check(path, Some(expected));
-            }
+            check(path, Some(expected));
         }
     }
 
@@ -236,6 +231,7 @@ mod tests {
             "/a/..b",
             "/%2egit/config",
             "/.../a",
+            "/...%2f",
         ] {
             check(path, None);
         }

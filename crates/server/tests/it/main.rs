@@ -5,6 +5,7 @@ mod browser;
 mod clients;
 mod edges;
 mod ffmpeg_source;
+mod files;
 mod hook_service;
 mod integrity;
 mod on_demand;

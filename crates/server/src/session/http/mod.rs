@@ -120,12 +120,7 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
             },
         };
         let close = !keep_alive || stop.is_cancelled() || response::wants_close(&response);
-        // The write first: what the client takes at once is not cut.
-        tokio::select! {
-            biased;
-            written = response::write(app, accepted, response, close, headless) => written?,
-            () = stop.cancelled() => return Ok(None),
-        }
+        response::write(app, accepted, response, close, headless).await?;
         if close {
             return Ok(None);
         }

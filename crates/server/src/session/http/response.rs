@@ -2,18 +2,21 @@
 
 use super::Accepted;
 use crate::app::App;
-use crate::egress::{WRITE_TIMEOUT, write_all};
+use crate::egress::write_parts;
 use crate::session::Io;
 use axum::body::{Body, HttpBody};
 use axum::http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, SERVER, TRANSFER_ENCODING,
 };
 use axum::http::{Response, StatusCode};
+use bytes::Bytes;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
+use tokio::io::AsyncWrite;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// What `Server` says.
@@ -90,7 +93,7 @@ const PIECE_TIMEOUT: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 ///
-/// The connection's, or that of the body.
+/// The connection's, or that of the body; [`io::ErrorKind::ConnectionAborted`] when the session ends while the client takes nothing.
 pub async fn write<S: Io>(
     app: &App,
     accepted: &mut Accepted<S>,
@@ -103,22 +106,27 @@ pub async fn write<S: Io>(
     let length = parts.headers.contains_key(CONTENT_LENGTH);
     let exact = body.size_hint().exact();
     let chunked = !length && exact.is_none();
-    // These have no body, and a length would be that of the answer to another request (RFC 9110, section 8.6).
+    // These have no body. The router gives them the length of that nothing, but clients would take it for the length of what they
+    // have (RFC 9110, section 8.6).
     let bodiless = matches!(parts.status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
     match exact {
-        Some(exact) if !length && !bodiless => {
+        _ if bodiless => {
+            parts.headers.remove(CONTENT_LENGTH);
+        }
+        Some(exact) if !length => {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(exact));
         }
         Some(_) | None => {}
     }
-    if chunked {
+    if chunked && !bodiless {
         parts
             .headers
             .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    let mut out = head(parts.status, &parts.headers, idle, close);
+    let head = head(parts.status, &parts.headers, idle, close);
+    let mut gathered = Gathered::new(accepted, head.into());
     if headless || bodiless {
-        return write_all(&mut accepted.io, &out, WRITE_TIMEOUT).await;
+        return gathered.write().await;
     }
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let data = match frame.map_err(io::Error::other)?.into_data() {
@@ -129,42 +137,114 @@ pub async fn write<S: Io>(
             continue;
         }
         if chunked {
-            out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-        }
-        let large = out.is_empty() && data.len() >= GATHER;
-        if large {
-            write_piece(accepted, &data).await?;
+            gathered.add(format!("{:x}\r\n", data.len()).into());
+            gathered.add(data);
+            gathered.add(Bytes::from_static(b"\r\n"));
         } else {
-            out.extend_from_slice(&data);
+            gathered.add(data);
         }
-        if chunked {
-            out.extend_from_slice(b"\r\n");
-        }
-        if out.len() >= GATHER {
-            write_piece(accepted, &out).await?;
-            out.clear();
+        if gathered.length >= GATHER {
+            gathered.write().await?;
         }
     }
     if chunked {
-        out.extend_from_slice(b"0\r\n\r\n");
+        gathered.add(Bytes::from_static(b"0\r\n\r\n"));
     }
-    write_piece(accepted, &out).await
+    gathered.write().await
 }
 
-async fn write_piece<S: Io>(accepted: &mut Accepted<S>, bytes: &[u8]) -> io::Result<()> {
-    let writing = timeout(PIECE_TIMEOUT, write_all(&mut accepted.io, bytes, WRITE_TIMEOUT));
-    let result = writing.await.unwrap_or_else(|_| {
-        let text = format!(
-            "the peer did not take {} bytes within {PIECE_TIMEOUT:?}",
-            bytes.len()
-        );
-        Err(io::Error::new(io::ErrorKind::TimedOut, text))
-    });
-    if let Err(error) = &result
-        && error.kind() == io::ErrorKind::TimedOut
-    {
-        let session = &accepted.registration.sock.identifier;
-        warn!(%session, %error, "the client does not read its answer");
+/// What is to be written next.
+struct Gathered<'a, S> {
+    io: &'a mut S,
+    session: &'a str,
+    stop: &'a CancellationToken,
+    parts: Vec<Bytes>,
+    length: usize,
+}
+
+impl<'a, S: AsyncWrite + Unpin> Gathered<'a, S> {
+    fn new(accepted: &'a mut Accepted<S>, head: Bytes) -> Self {
+        Self {
+            io: &mut accepted.io,
+            session: &accepted.registration.sock.identifier,
+            stop: &accepted.registration.stop,
+            length: head.len(),
+            parts: vec![head],
+        }
     }
-    result
+
+    fn add(&mut self, part: Bytes) {
+        self.length += part.len();
+        self.parts.push(part);
+    }
+
+    async fn write(&mut self) -> io::Result<()> {
+        let length = std::mem::take(&mut self.length);
+        let parts = std::mem::take(&mut self.parts);
+        let writing = timeout(PIECE_TIMEOUT, write_parts(self.io, parts, self.stop));
+        let result = writing.await.unwrap_or_else(|_| {
+            let text = format!("the peer did not take {length} bytes within {PIECE_TIMEOUT:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        });
+        if let Err(error) = &result
+            && error.kind() == io::ErrorKind::TimedOut
+        {
+            let session = self.session;
+            warn!(session, %error, "the client does not read its answer");
+        }
+        result.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egress::WRITE_TIMEOUT;
+    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio::time::{Instant, sleep};
+
+    async fn write_piece(io: &mut DuplexStream) -> io::Result<()> {
+        let mut gathered = Gathered {
+            io,
+            session: "1-2",
+            stop: &CancellationToken::new(),
+            parts: Vec::new(),
+            length: 0,
+        };
+        gathered.add(Bytes::from_static(&[7; 1000]));
+        gathered.write().await
+    }
+
+    /// A byte now and then is not nothing, but it must not keep a file open for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_trickles_is_cut() {
+        let (mut ours, mut theirs) = tokio::io::duplex(16);
+        let started = Instant::now();
+        let reading = async {
+            let mut taken = 0;
+            while theirs.read(&mut [0; 1]).await.is_ok_and(|count| count > 0) {
+                taken += 1;
+                sleep(WRITE_TIMEOUT / 2).await;
+            }
+            taken
+        };
+        let writing = async {
+            let result = write_piece(&mut ours).await;
+            drop(ours);
+            (result, started.elapsed())
+        };
+        let ((result, took), taken) = tokio::join!(writing, reading);
+        assert_eq!(result.expect_err("cut").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(took, PIECE_TIMEOUT);
+        assert!(taken < 50, "{taken}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut_earlier() {
+        let (mut ours, _theirs) = tokio::io::duplex(16);
+        let started = Instant::now();
+        let result = write_piece(&mut ours).await;
+        assert_eq!(result.expect_err("cut").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), WRITE_TIMEOUT);
+    }
 }
