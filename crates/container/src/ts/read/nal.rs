@@ -153,8 +153,7 @@ impl AccessUnits {
         self.older = self.raw.len();
         self.raw.extend_from_slice(&pes.data);
         bad += self.scan(limit, out);
-        let held = self.raw.len() + self.picture.data.len();
-        if held > MAX_HELD {
+        if self.held() > MAX_PES_LEN {
             self.split = false;
             return bad + self.reset();
         }
@@ -169,6 +168,10 @@ impl AccessUnits {
             }
         }
         bad
+    }
+
+    pub fn held(&self) -> usize {
+        self.raw.len() + self.picture.data.len()
     }
 
     pub fn reset(&mut self) -> u64 {
@@ -333,8 +336,6 @@ const MAX_STEP: i64 = CLOCK as i64;
 const MAX_UNITS: usize = 256;
 /// PES packets of this length may be parts of what does not fit into one, whose length has 16 bits.
 const LARGE: usize = 60_000;
-/// Most bytes of one access unit.
-const MAX_HELD: usize = MAX_PES_LEN;
 
 #[cfg(test)]
 mod tests {
@@ -528,7 +529,7 @@ mod tests {
         reader.split = true;
         reader.push(&pes(Some((0, 0)), &slice(true, 1)), &mut out);
         let mut bad = 0;
-        for _ in 0..MAX_HELD / 60_000 + 1 {
+        for _ in 0..MAX_PES_LEN / 60_000 + 1 {
             bad += reader.push(&pes(None, &[0x55; 60_000]), &mut out);
         }
         assert_eq!((bad, out.len()), (1, 0));
