@@ -27,6 +27,8 @@ pub(in super::super) struct AccessUnits {
     split: bool,
     /// The sender writes delimiters.
     delimited: bool,
+    /// Number of the packet in which the last NAL unit began.
+    opened: u64,
     /// Of the packet that is read, and of the one before.
     stamp: Stamp,
     before: Stamp,
@@ -127,6 +129,7 @@ impl AccessUnits {
             picture: Picture::default(),
             split: false,
             delimited: false,
+            opened: 0,
             stamp: Stamp::default(),
             before: Stamp::default(),
             older: 0,
@@ -250,7 +253,13 @@ impl AccessUnits {
         }
         let role = self.codec.role(unit);
         let mut bad = 0;
-        self.delimited |= role == Role::Delimiter;
+        let opens = std::mem::replace(&mut self.opened, stamp.number) != stamp.number;
+        match role {
+            Role::Delimiter => self.delimited = true,
+            // A picture of its own without a delimiter: the sender writes them before some only.
+            Role::Before | Role::FirstSlice if opens && stamp.times.is_some() => self.delimited = false,
+            Role::Before | Role::FirstSlice | Role::Slice | Role::Other => {}
+        }
         let next = match role {
             Role::Delimiter => true,
             Role::Before | Role::FirstSlice => !self.delimited,
@@ -450,6 +459,22 @@ mod tests {
             assert_eq!(units(&out)[out.len() - 3..], expected[1..], "{cut}");
             assert!(bad <= 3, "{cut}: {bad}");
         }
+    }
+
+    #[test]
+    fn delimiters_before_some_pictures_only() {
+        let (mut reader, mut out) = (AccessUnits::h264(), Vec::new());
+        reader.split = true;
+        let pictures = [[AUD, &slice(true, 1)].concat(), slice(true, 2), slice(true, 3)];
+        for (picture, time) in pictures.iter().zip([0, 3_000, 6_000]) {
+            reader.push(&pes(Some((time, time)), picture), &mut out);
+        }
+        reader.flush(&mut out);
+        let expected: Vec<_> = (1..4)
+            .map(|mark| (3_000 * (i64::from(mark) - 1), canonical(&slice(true, mark))))
+            .map(|(time, data)| (time, time, data))
+            .collect();
+        assert_eq!(units(&out), expected);
     }
 
     #[test]
