@@ -1,5 +1,6 @@
 //! The writing end of a granted stream: what every way in has in common, whatever it reads frames from.
 
+pub mod container;
 pub mod flv;
 pub mod rtp;
 
