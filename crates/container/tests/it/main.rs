@@ -6,6 +6,7 @@ extern crate tidegate_container as container;
 mod captured;
 mod ffmpeg;
 mod hostile;
+mod mp4;
 mod multitrack;
 mod round_trip;
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 const VIDEO: TrackId = TrackId(0);
 const AUDIO: TrackId = TrackId(1);
 
-fn track(codec: CodecId) -> Track {
+pub fn track(codec: CodecId) -> Track {
     let video = |width, height, fps| TrackParams::Video(VideoParams { width, height, fps });
     let audio = |sample_rate, channels| {
         TrackParams::Audio(AudioParams {
@@ -47,7 +47,7 @@ fn track(codec: CodecId) -> Track {
 }
 
 /// A payload whose first bytes are what the codec's key frames or other frames begin with.
-fn payload(codec: CodecId, key: bool, noise: &[u8]) -> Vec<u8> {
+pub fn payload(codec: CodecId, key: bool, noise: &[u8]) -> Vec<u8> {
     let nal = |header: &[u8]| {
         let unit = [header, noise].concat();
         [&(unit.len() as u32).to_be_bytes(), &unit[..]].concat()
@@ -101,7 +101,7 @@ fn demux(stream: &[u8], chunks: &[usize]) -> (Header, Vec<Track>, Vec<Frame>) {
     (reader.header().unwrap(), tracks, frames)
 }
 
-fn video_codec() -> impl Strategy<Value = CodecId> {
+pub fn video_codec() -> impl Strategy<Value = CodecId> {
     prop::sample::select(vec![
         CodecId::H264,
         CodecId::H265,
@@ -111,7 +111,7 @@ fn video_codec() -> impl Strategy<Value = CodecId> {
     ])
 }
 
-fn audio_codec() -> impl Strategy<Value = CodecId> {
+pub fn audio_codec() -> impl Strategy<Value = CodecId> {
     prop::sample::select(vec![
         CodecId::Aac,
         CodecId::Opus,
