@@ -1,4 +1,4 @@
-//! FLV as its users see it: what goes in comes out, whatever comes in does no harm, and ffmpeg agrees.
+//! Containers as their users see them: what goes in comes out, whatever comes in does no harm, and ffmpeg agrees.
 
 // Named as other crates know it.
 extern crate tidegate_container as container;
@@ -9,6 +9,7 @@ mod hostile;
 mod mp4;
 mod multitrack;
 mod round_trip;
+mod ts;
 
 use bytes::Bytes;
 use container::flv::{Demuxer, Error, Event, TagType};

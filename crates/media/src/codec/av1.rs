@@ -441,7 +441,8 @@ impl Config {
     }
 }
 
-fn put_leb128(mut value: u32, out: &mut BytesMut) {
+/// Appends a `leb128()` (4.10.5).
+pub fn put_leb128(mut value: u32, out: &mut BytesMut) {
     while value >= 0x80 {
         out.put_u8(value as u8 | 0x80);
         value >>= 7;

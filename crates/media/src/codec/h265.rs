@@ -165,6 +165,14 @@ impl Config {
         changed || new_sps
     }
 
+    /// SEI messages for the whole stream that stand before a picture, such as those about its colours, as NAL units.
+    pub fn prefix_sei(&self) -> impl Iterator<Item = &Bytes> {
+        self.sei
+            .iter()
+            .filter(|(nal_type, _)| *nal_type == NAL_PREFIX_SEI)
+            .map(|(_, unit)| unit)
+    }
+
     /// The record as bytes.
     pub fn build(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(128);

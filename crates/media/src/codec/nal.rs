@@ -113,8 +113,8 @@ impl<'a> Iterator for AnnexB<'a> {
     }
 }
 
-/// Where `00 00 01` begins.
-fn start_code(data: &[u8]) -> Option<usize> {
+/// Where `00 00 01` begins for the first time.
+pub fn start_code(data: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
         // The byte after two zeros decides; look for it three at a time.
