@@ -9,5 +9,6 @@ mod integrity;
 mod on_demand;
 mod process;
 mod publish_play;
+mod pull_hls;
 mod rtsp;
 mod tls;

@@ -40,7 +40,7 @@ impl Decryptor {
     /// The last bytes, without the padding.
     pub fn finish(self) -> Result<Bytes, Wrong> {
         let mut plain = vec![0; KEY_LEN];
-        let (_, update) = self.0.finish(&mut plain)?;
+        let update = self.0.finish(&mut plain)?;
         let length = update.written().len();
         plain.truncate(length);
         Ok(plain.into())

@@ -10,7 +10,7 @@ use crate::maybe::{at, some};
 use crate::session::ingest::Feed;
 use hls::client::{Opened, Options, Output, Playout, Session, open};
 use lane::{Item, Lane};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
