@@ -104,7 +104,7 @@ setup_test() {
     apt_for ffmpeg=ffmpeg ffprobe=ffmpeg curl=curl strace=strace ps=procps redis-server=redis-server \
         chromium=chromium gst-launch-1.0=gstreamer1.0-tools element:videoconvert=gstreamer1.0-plugins-base \
         element:flvdemux=gstreamer1.0-plugins-good element:rtmp2src=gstreamer1.0-plugins-bad \
-        element:rtspclientsink=gstreamer1.0-rtsp
+        element:rtspclientsink=gstreamer1.0-rtsp element:mpegtsmux=gstreamer1.0-plugins-bad
     setup_ffmpeg_new
     cargo_tool nextest "$NEXTEST_VERSION"
     cargo_tool deny "$CARGO_DENY_VERSION"

@@ -52,7 +52,7 @@ pub(super) struct Stream {
 }
 
 /// A section that is to be written.
-fn section(table_id: u8, extension: u16, version: u8, content: &[u8]) -> Bytes {
+pub(super) fn section(table_id: u8, extension: u16, version: u8, content: &[u8]) -> Bytes {
     let len = LONG_HEADER_LEN + content.len() + CRC_LEN;
     debug_assert!(3 + len <= MAX_SECTION_LEN);
     let mut out = BytesMut::with_capacity(3 + len);

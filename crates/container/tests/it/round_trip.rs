@@ -11,7 +11,7 @@ use proptest::prelude::*;
 const VIDEO: TrackId = TrackId(0);
 const AUDIO: TrackId = TrackId(1);
 
-pub fn track(codec: CodecId) -> Track {
+pub(crate) fn track(codec: CodecId) -> Track {
     let video = |width, height, fps| TrackParams::Video(VideoParams { width, height, fps });
     let audio = |sample_rate, channels| {
         TrackParams::Audio(AudioParams {

@@ -2,8 +2,8 @@
 //! container and payload format needs on its way in.
 
 use super::{CodecId, Error as CodecError, MediaKind, aac, av1, g711, h264, h265, mp3, nal, opus, vp8, vp9};
-use crate::TrackParams;
 use crate::track::{AudioParams, VideoParams};
+use crate::{Track, TrackId, TrackParams};
 use bytes::Bytes;
 
 /// Why a header or a frame was not taken.
@@ -91,6 +91,23 @@ impl Source {
             MediaKind::Video => TrackParams::Video(self.video),
             MediaKind::Audio => TrackParams::Audio(self.audio),
         }
+    }
+
+    /// The track as far as it is known, under this number. `None` until a player could be set up for it: codecs without a configuration
+    /// record of their own are known by their frames only.
+    pub fn track(&self, id: TrackId) -> Option<Track> {
+        let track = Track {
+            id,
+            codec: self.codec,
+            config: self.config.clone(),
+            params: self.params(),
+            wire: None,
+        };
+        let known = match &track.params {
+            TrackParams::Video(video) => track.codec.needs_config() || video.width > 0,
+            TrackParams::Audio(audio) => track.codec.needs_config() || audio.sample_rate > 0,
+        };
+        (known && track.ready()).then_some(track)
     }
 
     /// Says what is known of the sound from elsewhere, such as an SDP. Headers and frames know better.

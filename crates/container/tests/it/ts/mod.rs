@@ -1,6 +1,8 @@
 //! MPEG-TS with real players and senders, and back and forth.
 
 mod players;
+mod round_trip;
+mod senders;
 
 use bytes::Bytes;
 use container::flv;

@@ -6,9 +6,9 @@ use media::{Frame, Track};
 
 /// A demuxer of either container.
 pub enum Demuxer {
-    /// MPEG-TS.
-    Ts(ts::Demuxer),
-    /// Fragmented MP4. On the heap: it is several times as large.
+    /// MPEG-TS. On the heap, as the other one: both are large.
+    Ts(Box<ts::Demuxer>),
+    /// Fragmented MP4.
     Mp4(Box<mp4::Demuxer>),
 }
 
@@ -28,24 +28,13 @@ pub enum Event {
     /// Something that is left out, for a log line.
     Unsupported(String),
     /// Something broken was left out.
-    Bad(Error),
-}
-
-/// What is wrong with the bytes.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// In MPEG-TS.
-    #[error(transparent)]
-    Ts(#[from] ts::Error),
-    /// In MP4.
-    #[error(transparent)]
-    Mp4(#[from] mp4::Error),
+    Bad(mp4::Error),
 }
 
 impl Demuxer {
     /// For MPEG-TS.
     pub fn ts() -> Self {
-        Self::Ts(ts::Demuxer::new())
+        Self::Ts(Box::default())
     }
 
     /// For fragmented MP4.
@@ -56,7 +45,7 @@ impl Demuxer {
     /// Adds bytes to what is to be read.
     pub fn push(&mut self, bytes: Bytes) {
         match self {
-            Self::Ts(demuxer) => demuxer.push(bytes),
+            Self::Ts(demuxer) => demuxer.push(&bytes),
             Self::Mp4(demuxer) => demuxer.push(bytes),
         }
     }
@@ -74,8 +63,8 @@ impl Demuxer {
     ///
     /// # Errors
     ///
-    /// Nothing more can be read.
-    pub fn poll(&mut self) -> Result<Option<Event>, Error> {
+    /// Nothing more can be read. MPEG-TS can always be read on; it counts what is broken.
+    pub fn poll(&mut self) -> Result<Option<Event>, mp4::Error> {
         Ok(match self {
             Self::Ts(demuxer) => demuxer.poll().map(|event| match event {
                 ts::Event::TracksDeclared { video, audio } => Event::TracksDeclared { video, audio },
@@ -88,7 +77,7 @@ impl Demuxer {
                 mp4::Event::Track(track) => Event::Track(track),
                 mp4::Event::Frame(frame) => Event::Frame(frame),
                 mp4::Event::Unsupported(unsupported) => Event::Unsupported(unsupported.what),
-                mp4::Event::Bad(error) => Event::Bad(error.into()),
+                mp4::Event::Bad(error) => Event::Bad(error),
             }),
         })
     }
