@@ -51,8 +51,6 @@ pub enum Answer {
     Endless(&'static str),
     /// Status 200, a length, these bytes, and no more; the connection stays open.
     Stuck(Vec<u8>),
-    /// Status 200 and what the file holds, without a length, the connection ending with it: a stream.
-    Stream(PathBuf),
 }
 
 type Script = dyn Fn(&Request) -> Answer + Send + Sync;
@@ -194,20 +192,18 @@ async fn serve(mut stream: TcpStream, connection: u64, shared: &Shared) {
             .clone();
         let answer = script(&request);
         shared.received.push(request.clone());
-        // The client has gone, or the answer ends with the connection.
-        if !matches!(write(&mut stream, answer, &request, shared).await, Ok(true)) {
+        if write(&mut stream, answer, &request, shared).await.is_err() {
             return;
         }
     }
 }
 
-/// Returns whether the connection can be used again.
 async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     answer: Answer,
     request: &Request,
     shared: &Shared,
-) -> Result<bool> {
+) -> Result<()> {
     let head = |status: u16, more: &str| format!("HTTP/1.1 {status} Origin\r\n{more}\r\n");
     let sized = |length: usize| format!("Content-Length: {length}\r\n");
     match answer {
@@ -253,14 +249,8 @@ async fn write(
             stream.write_all(&body).await?;
             std::future::pending::<()>().await;
         }
-        Answer::Stream(file) => {
-            stream.write_all(head(200, "").as_bytes()).await?;
-            stream.write_all(&std::fs::read(file)?).await?;
-            stream.shutdown().await?;
-            return Ok(false);
-        }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// `bytes=from-to`.

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{
     ACCEPT, AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION, RANGE,
@@ -257,6 +257,11 @@ impl Client {
 }
 
 impl Answer {
+    /// How long it is, if that is told.
+    pub fn length(&self) -> Option<u64> {
+        self.response.body().size_hint().exact()
+    }
+
     /// The next bytes; `None` at the end. Cancel-safe.
     pub async fn data(&mut self) -> Result<Option<Bytes>, Error> {
         loop {

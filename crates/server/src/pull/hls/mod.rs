@@ -8,7 +8,7 @@ use super::http::Client;
 use super::{Attempt, END};
 use crate::maybe::{at, some};
 use crate::session::ingest::Feed;
-use hls::client::{Opened, Options, Output, Playout, Session, open};
+use hls::client::{Opened, Options, Playout, Session, open};
 use lane::{Item, Lane};
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -32,6 +32,7 @@ async fn pull(attempt: &mut Attempt) -> Result<std::convert::Infallible, String>
         playout: Playout::new(0, None),
         lanes: Vec::new(),
         ends: Vec::new(),
+        lost: None,
         tasks: JoinSet::new(),
         bad: 0,
     };
@@ -97,6 +98,8 @@ struct Source {
     lanes: Vec<Option<mpsc::Receiver<Vec<Item>>>>,
     /// Why lanes have ended that could not go on.
     ends: Vec<String>,
+    /// Why the last segment was left out that was.
+    lost: Option<String>,
     /// The lanes' tasks, which end with this.
     tasks: JoinSet<()>,
     /// Broken media that was left out.
@@ -118,7 +121,7 @@ impl Source {
     async fn until_media(&mut self) -> Result<(), String> {
         while !self.playout.has_media() {
             if self.lanes.iter().all(Option::is_none) {
-                let reason = self.ends.pop();
+                let reason = self.ends.pop().or(self.lost.take());
                 return Err(reason.unwrap_or_else(|| "the playlist has no media".to_owned()));
             }
             let (lane, items) = self.receive().await;
@@ -148,11 +151,7 @@ impl Source {
     /// Gives the stream what is due.
     fn publish(&mut self, now: Instant, feed: &mut Feed) -> Result<(), String> {
         while let Some(output) = self.playout.poll(now) {
-            match output {
-                Output::Frame(frame) => feed.frame(frame),
-                Output::Track(track) => feed.track(now, track).map_err(|closed| closed.to_string())?,
-                Output::TracksDeclared { video, audio } => feed.tracks_declared(now, video, audio),
-            }
+            feed.output(now, output).map_err(|closed| closed.to_string())?;
         }
         feed.flush(now).map_err(|closed| closed.to_string())
     }
@@ -192,7 +191,10 @@ impl Source {
                         warn!(bad = self.bad, error, "bad media was left out");
                     }
                 }
-                Item::Lost { sequence, reason } => info!(sequence, reason, "a segment was left out"),
+                Item::Lost { sequence, reason } => {
+                    info!(sequence, reason, "a segment was left out");
+                    self.lost = Some(reason);
+                }
                 Item::End(end) => {
                     self.ends.extend(end.err());
                     self.playout.ended(now, lane);
