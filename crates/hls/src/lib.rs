@@ -1,4 +1,8 @@
-//! HTTP Live Streaming (RFC 8216bis), the server's end. Pure: no socket, clock, file or task.
+//! HTTP Live Streaming (RFC 8216bis), both ends. Pure: no socket, clock, file or task.
+//!
+//! - [`client`]: playlists of others, and what to fetch next.
+//!
+//! The server's end:
 //!
 //! - [`packager`]: cuts the frames of a stream into segments and parts.
 //! - [`live`]: what was cut, as far as it is kept; what viewers ask of it.
@@ -9,6 +13,7 @@
 //! for them, once for each form, MPEG-TS or fMP4. So a stream that nobody watches over HLS costs next to nothing to keep ready,
 //! both forms share one cut, and the parts of a low-latency playlist are the pieces of its segments.
 
+pub mod client;
 pub mod live;
 pub mod name;
 pub mod packager;

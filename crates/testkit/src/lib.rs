@@ -8,6 +8,7 @@
 //! - [`netem`]: a network that loses, delays and reorders what it carries, by a seed.
 //! - [`tool`]: real media tools (ffmpeg, ffprobe, curl, ..) that end with the test.
 //! - [`fixture`]: small media files, made once per machine.
+//! - [`origin`]: an HTTP server with the files of a folder, for sources that are pulled.
 //! - [`framehash`]: what frames a file or stream carries, to compare what went in with what came out.
 //! - [`server`]: a whole Tidegate, started from its binary.
 //!
@@ -20,6 +21,7 @@ pub mod golden;
 pub mod hook;
 pub mod http;
 pub mod netem;
+pub mod origin;
 pub mod server;
 pub mod tool;
 pub mod websocket;

@@ -16,9 +16,23 @@ use serde::Serialize;
 /// Whether this server can pull such a source. `schema` says what an HTTP URL without a telling suffix is.
 pub fn can_pull(url: &str, schema: &str) -> bool {
     MediaUrl::parse(url).is_some_and(|url| {
-        let flv = schema.eq_ignore_ascii_case("flv") || url.path.to_ascii_lowercase().ends_with(".flv");
-        url.is(&["rtmp", "rtmps", "rtsp", "rtsps"]) || url.is(&["http", "https"]) && flv
+        url.is(&["rtmp", "rtmps", "rtsp", "rtsps"])
+            || url.is(&["http", "https"]) && (is_http_schema(schema) || has_suffix(&url))
     })
+}
+
+/// The names of what can be pulled over HTTP.
+fn is_http_schema(schema: &str) -> bool {
+    let names = ["hls", "ts", "flv"];
+    names.iter().any(|name| schema.eq_ignore_ascii_case(name))
+}
+
+/// Whether the path tells what the URL leads to.
+fn has_suffix(url: &MediaUrl) -> bool {
+    let path = url.path.to_ascii_lowercase();
+    [".m3u8", ".ts", ".flv"]
+        .iter()
+        .any(|suffix| path.ends_with(suffix))
 }
 
 pub async fn add(call: Call) -> Answer {
@@ -70,7 +84,9 @@ fn options(call: &Call, url: &str) -> ProtocolOptions {
             options.apply_api(name, &value);
         }
     }
-    options.max_track = if url.contains(".m3u8") || url.contains(".ts") {
+    let schema = call.args.text("schema");
+    let is_told = ["hls", "ts"].iter().any(|name| schema.eq_ignore_ascii_case(name));
+    options.max_track = if is_told || url.contains(".m3u8") || url.contains(".ts") {
         16
     } else {
         2

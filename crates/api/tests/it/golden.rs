@@ -153,7 +153,7 @@ fn ours(case: &Case) -> Option<Value> {
         "getProxyInfo.source_lost" => changed(&|json| json["data"]["status"] = json!(1)),
         // Fault 7.2: at once, no exception, no entry.
         "addStreamPusherProxy.schema_mismatch" => changed(&|json| json["code"] = json!(-1)),
-        "addStreamProxy.ok_hls" | "addStreamProxy.ok_webrtc_whep" => {
+        "addStreamProxy.ok_webrtc_whep" => {
             Some(json!({"code": -1, "msg": format!("not supported play schema:{}", url("url"))}))
         }
         // In lists of several objects some captures still show `loss`, left over from an earlier call.

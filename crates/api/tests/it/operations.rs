@@ -82,7 +82,8 @@ async fn a_pull_without_options_has_the_defaults() {
 async fn what_cannot_be_pulled_is_refused_at_once_even_with_force() {
     let client = client(|_| {});
     for url in [
-        "http://h/a.m3u8",
+        "http://h/a.mpd",
+        "http://h/a?b.m3u8",
         "srt://h?streamid=x",
         "file:///etc/passwd",
         "rtmp",
@@ -99,13 +100,30 @@ async fn what_cannot_be_pulled_is_refused_at_once_even_with_force() {
         assert_eq!(reply["msg"], format!("not supported play schema:{url}"));
     }
     assert!(operations(&client).is_empty());
-    let reply = client
-        .call(
-            "addStreamProxy",
-            "vhost=v&app=a&stream=s&url=https://h/a?b&schema=flv",
-        )
-        .await;
-    assert_eq!(reply["code"], 0, "told to be FLV");
+}
+
+#[tokio::test]
+async fn what_an_http_url_leads_to_is_told_by_its_path_or_by_the_schema() {
+    for (url, schema, max_track) in [
+        ("https://h/a?b", "flv", 2),
+        ("https://h/a", "HLS", 16),
+        ("https://h/a", "ts", 16),
+        ("https://h/a.FLV", "", 2),
+        ("http://h/a.m3u8?k=v", "", 16),
+        ("http://h/a.live.ts", "", 16),
+    ] {
+        let client = client(|_| {});
+        let body = format!(
+            "vhost=v&app=a&stream=s&url={}&schema={schema}",
+            url.replace('?', "%3F")
+        );
+        let reply = client.call("addStreamProxy", &body).await;
+        assert_eq!(reply["code"], 0, "{url} {schema}: {reply}");
+        let [Op::AddPull(spec)] = &operations(&client)[..] else {
+            panic!("{url}")
+        };
+        assert_eq!((spec.url.as_str(), spec.options.max_track), (url, max_track));
+    }
 }
 
 #[tokio::test]

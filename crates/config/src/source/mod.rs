@@ -203,9 +203,11 @@ pub enum Problem {
         "the scheme must be rtmp, rtmps, http or https; write ffmpeg:// before any other URL to read it with FFmpeg"
     )]
     Scheme,
-    /// An HTTP URL that is not FLV.
-    #[error("an http(s) source must end in .flv; write ffmpeg:// before it to read it with FFmpeg")]
-    NotFlv,
+    /// An HTTP URL that does not say what it leads to.
+    #[error(
+        "an http(s) source must end in .m3u8, .ts or .flv; write ffmpeg:// before it to read it with FFmpeg"
+    )]
+    Suffix,
     /// Neither a URL nor an absolute path behind `ffmpeg://`.
     #[error("behind ffmpeg:// there must be a URL or an absolute path")]
     FfmpegInput,

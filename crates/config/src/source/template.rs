@@ -16,6 +16,9 @@ const MAX_URL: usize = 4096;
 /// What the server pulls itself.
 const PULLED: [&str; 4] = ["rtmp", "rtmps", "http", "https"];
 
+/// How the path of an HTTP URL ends that it pulls: HLS, MPEG-TS, FLV.
+const SUFFIXES: [&str; 3] = [".m3u8", ".ts", ".flv"];
+
 /// A URL with captures.
 #[derive(Clone, PartialEq)]
 pub(super) struct Template {
@@ -83,8 +86,10 @@ impl Template {
         if path.split('/').any(|segment| segment == "." || segment == "..") {
             return Err(Problem::Characters);
         }
-        if name.starts_with("http") && via == Via::Pull && !path.to_ascii_lowercase().ends_with(".flv") {
-            return Err(Problem::NotFlv);
+        let path = path.to_ascii_lowercase();
+        let is_known = SUFFIXES.iter().any(|suffix| path.ends_with(suffix));
+        if name.starts_with("http") && via == Via::Pull && !is_known {
+            return Err(Problem::Suffix);
         }
         let (user, host, port) = url::split_authority(authority);
         if host.is_empty() && !scheme.is_empty() && name != "file" {
@@ -297,8 +302,8 @@ mod tests {
             ("rtsp://cam/1", Problem::Scheme),
             ("cam/1", Problem::Scheme),
             ("$1://cam/1", Problem::Scheme),
-            ("http://cam/1.m3u8", Problem::NotFlv),
-            ("http://cam/1?x=.flv", Problem::NotFlv),
+            ("http://cam/1.mpd", Problem::Suffix),
+            ("http://cam/1?x=.flv", Problem::Suffix),
             ("rtmp:///live", Problem::NoHost),
             ("rtmp://$1/live", Problem::CaptureInAuthority),
             ("rtmp://cam:$1/live", Problem::CaptureInAuthority),
@@ -324,6 +329,8 @@ mod tests {
             "rtmp://cam/$1/${2}",
             "RTMPS://u:p@[::1]:443/live",
             "https://cam/${app}/$2.live.flv?token=1",
+            "https://cdn/$2/index.M3U8",
+            "http://cam/$2.live.ts",
             "ffmpeg://rtsp://admin:pw@cam/Streaming/Channels/$2",
             "ffmpeg:///srv/media/$2.mp4",
             "ffmpeg://file:///srv/media/$2.mp4",

@@ -1,12 +1,16 @@
 //! Sources that Tidegate connects to.
 
+mod hls;
+mod http;
 mod http_flv;
+mod http_ts;
 mod rtmp;
 mod rtsp;
 
 use crate::app::App;
 use crate::control::SockSlot;
 use crate::link::Granted;
+use crate::session::ingest::Feed;
 use crate::session::ingest::flv::Ingest;
 use hub::PublishError;
 use lifecycle::op::PullSpec;
@@ -20,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a source may send nothing (`media_timeout_ms` of the request; lifecycle.md, section 10).
 const MEDIA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The source has ended, in ZLM's words.
+const END: &str = "end of file";
 
 /// How long a pull whose stream was kept waits for its former attempt to let go of it.
 const LEASE_PATIENCE: Duration = Duration::from_secs(2);
@@ -59,26 +66,63 @@ pub async fn run(
     if let Some(time) = media_timeout.filter(|ms| *ms > 0) {
         attempt.media_timeout = Duration::from_millis(time);
     }
-    let scheme = attempt
-        .spec
-        .url
-        .split_once("://")
-        .map_or("", |(scheme, _)| scheme)
-        .to_ascii_lowercase();
-    // It says goodbye when it is stopped.
-    if matches!(scheme.as_str(), "rtsp" | "rtsps") {
-        return rtsp::run(attempt).await;
-    }
+    let kind = Kind::of(&attempt.spec.url, attempt.option("schema").unwrap_or_default());
     let running = async {
-        match scheme.as_str() {
-            "rtmp" | "rtmps" => rtmp::run(attempt).await,
-            _ => http_flv::run(attempt).await,
+        match kind {
+            // It says goodbye when it is stopped.
+            Kind::Rtsp => rtsp::run(attempt).await,
+            Kind::Rtmp => rtmp::run(attempt).await,
+            Kind::HttpFlv => http_flv::run(attempt).await,
+            Kind::HttpTs => http_ts::run(attempt).await,
+            Kind::Hls => hls::run(attempt).await,
         }
     };
+    if kind == Kind::Rtsp {
+        return running.await;
+    }
     tokio::select! {
         biased;
         () = stop.cancelled() => "stopped".to_owned(),
         reason = running => reason,
+    }
+}
+
+/// What a source speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Rtsp,
+    Rtmp,
+    HttpFlv,
+    HttpTs,
+    Hls,
+}
+
+impl Kind {
+    /// By the scheme of a URL that can be pulled; what an HTTP URL leads to is said by `schema`, else by the end of its path.
+    fn of(url: &str, schema: &str) -> Self {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let is = |text: &str, names: &[&str]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
+        if is(scheme, &["rtsp", "rtsps"]) {
+            return Self::Rtsp;
+        }
+        if is(scheme, &["rtmp", "rtmps"]) {
+            return Self::Rtmp;
+        }
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let suffix = path.rsplit_once('.').map_or("", |(_, suffix)| suffix);
+        if is(schema, &["hls"]) {
+            Self::Hls
+        } else if is(schema, &["ts"]) {
+            Self::HttpTs
+        } else if is(schema, &["flv"]) {
+            Self::HttpFlv
+        } else if is(suffix, &["m3u8"]) {
+            Self::Hls
+        } else if is(suffix, &["ts"]) {
+            Self::HttpTs
+        } else {
+            Self::HttpFlv
+        }
     }
 }
 
@@ -116,6 +160,28 @@ impl Attempt {
         self.leased(|| Ingest::new(&granted, link.clone())).await
     }
 
+    /// The same for sources whose frames come by themselves.
+    async fn feed(&mut self) -> Result<Feed, String> {
+        let granted = self.granted().await?;
+        let link = self.app.link.clone();
+        self.leased(|| Feed::new(&granted, link.clone())).await
+    }
+
+    /// Asks for what is pulled over HTTP, all in one answer.
+    async fn answer(
+        &self,
+        began: Instant,
+        protocol: &str,
+        client: &mut http::Client,
+    ) -> Result<http::Answer, String> {
+        let source = client.source().clone();
+        let answer = async {
+            let answer = client.get(&source, None, u64::MAX).await;
+            answer.map_err(|error| error.to_string())
+        };
+        self.within(began, protocol, answer).await
+    }
+
     /// Takes the right to write to a granted stream, which its former attempt may still hold for a moment.
     async fn leased<T>(&self, take: impl Fn() -> Result<T, PublishError>) -> Result<T, String> {
         let started = Instant::now();
@@ -141,5 +207,28 @@ impl Attempt {
         timeout(left, step)
             .await
             .unwrap_or_else(|_| Err(format!("play {protocol} timeout")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_and_its_schema_say_what_a_source_speaks() {
+        for (url, schema, kind) in [
+            ("RTSPS://cam/1", "", Kind::Rtsp),
+            ("rtmp://h/a/b.m3u8", "hls", Kind::Rtmp),
+            ("http://h/a.M3U8?x=.ts", "", Kind::Hls),
+            ("https://h/a/b.live.ts#.flv", "", Kind::HttpTs),
+            ("https://h/a/b.live.flv", "", Kind::HttpFlv),
+            ("http://h/a", "HLS", Kind::Hls),
+            ("http://h/a", "ts", Kind::HttpTs),
+            ("http://h/a.ts", "flv", Kind::HttpFlv),
+            ("http://h/a.m3u8", "unknown", Kind::Hls),
+            ("http://h/a", "", Kind::HttpFlv),
+        ] {
+            assert_eq!(Kind::of(url, schema), kind, "{url} {schema}");
+        }
     }
 }

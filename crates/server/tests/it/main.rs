@@ -11,5 +11,6 @@ mod integrity;
 mod on_demand;
 mod process;
 mod publish_play;
+mod pull_hls;
 mod rtsp;
 mod tls;

@@ -1,9 +1,11 @@
 //! The writing end of a granted stream: what every way in has in common, whatever it reads frames from.
 
+pub mod container;
 pub mod flv;
 pub mod rtp;
 
 use crate::link::{Granted, Link};
+use hls::client::Output;
 use hub::{Admission, Closed, Progress, PublishError, Publisher};
 use lifecycle::Event;
 use media::{Frame, StreamKey, Track};
@@ -74,6 +76,20 @@ impl Feed {
     /// Says which kinds of tracks will come.
     pub fn tracks_declared(&mut self, now: Instant, video: bool, audio: bool) {
         self.publisher.tracks_declared(now, video, audio);
+    }
+
+    /// Takes what a playout gives back, as it is due.
+    ///
+    /// # Errors
+    ///
+    /// The stream was closed.
+    pub fn output(&mut self, now: Instant, output: Output) -> Result<(), Closed> {
+        match output {
+            Output::Frame(frame) => self.frame(frame),
+            Output::Track(track) => self.track(now, track)?,
+            Output::TracksDeclared { video, audio } => self.tracks_declared(now, video, audio),
+        }
+        Ok(())
     }
 
     /// Publishes the frames that were kept.
