@@ -233,9 +233,10 @@ impl Reader {
 
     fn end(mut self) -> Result<Media> {
         ensure!(!self.extinf, "the last EXTINF has no URI");
-        for required in ["EXT-X-TARGETDURATION"] {
-            ensure!(self.seen.contains(&required), "no {required}");
-        }
+        ensure!(
+            self.seen.contains(&"EXT-X-TARGETDURATION"),
+            "no EXT-X-TARGETDURATION"
+        );
         ensure!(
             self.next.parts.is_empty() || !self.media.ended,
             "parts of a segment that never came stand before EXT-X-ENDLIST"
