@@ -33,6 +33,10 @@ pub(crate) struct State {
     pub target: u64,
     /// `PART-TARGET`, once parts are cut.
     pub part_target: Option<MediaTime>,
+    /// The first segment of the playlist, and that of the delayed one, by number. They never go back, even when the target
+    /// duration grows and with it the least length of playlists (RFC 8216bis, 6.2.2).
+    pub first: u64,
+    pub first_delayed: u64,
     /// Discontinuities before the first segment that is kept.
     pub discontinuities: u64,
     pub ended: bool,
@@ -133,20 +137,25 @@ impl Live {
         Duration::from_secs(self.state.lock().target.max(self.least_target()))
     }
 
+    /// Where the newest part or segment ends on the stream's time line.
+    pub fn edge(&self) -> Option<MediaTime> {
+        self.state.lock().edge
+    }
+
     fn least_target(&self) -> u64 {
         seconds(self.options.segment)
     }
 
     /// Tells the wall clock's time, as time since 1970, right after a [`crate::Change`]; from it `EXT-X-PROGRAM-DATE-TIME` is made. A
     /// stream may begin with a burst of what is older, so the earliest beginning that was seen counts, until the
-    /// first segment can be listed.
+    /// first segment is listed.
     pub fn observe(&self, now: Duration) {
         let mut state = self.state.lock();
         let Some(edge) = state.edge else { return };
         let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let epoch = now.saturating_sub(edge.as_millis());
         match state.epoch {
-            Some(known) if known <= epoch || state.segments.len() > 1 => {}
+            Some(known) if known <= epoch || !state.segments.is_empty() => {}
             Some(_) | None => state.epoch = Some(epoch),
         }
     }
@@ -182,14 +191,19 @@ impl Live {
             return Turn::Missing;
         }
         let low_latency = self.low_latency(form, &state) && !reload.delayed;
-        if reload.delayed && state.segments.len() <= self.options.delay {
-            return if state.ended { Turn::Missing } else { Turn::Wait };
+        if reload.delayed && !state.ended && state.segments.len() <= self.options.delay {
+            return Turn::Wait;
         }
         if low_latency && !state.ended {
             match (reload.sequence, reload.part) {
                 (None, Some(_)) => return Turn::Invalid("_HLS_part needs _HLS_msn"),
                 (Some(sequence), _) if sequence > last + 2 => {
                     return Turn::Invalid("_HLS_msn is more than two segments ahead");
+                }
+                (Some(sequence), Some(part)) if state.far_ahead(sequence, part) => {
+                    return Turn::Invalid(
+                        "_HLS_part is more than three parts, or three seconds of parts, ahead",
+                    );
                 }
                 (Some(sequence), part) if !state.lists(sequence, part) => return Turn::Wait,
                 (Some(_) | None, _) => {}
@@ -274,8 +288,23 @@ impl Live {
         state.target = state.target.max(self.least_target()).max(length);
         state.peak = state.peak.max(segment.bandwidth());
         state.segments.push_back(segment);
+        let end = state.segments.len();
+        let delayed_end = end.saturating_sub(self.options.delay);
+        state.first = state.first.max(state.first_of(end, self.options.listed));
+        let first_delayed = state.first_of(delayed_end, self.options.listed);
+        state.first_delayed = state.first_delayed.max(first_delayed);
+        let oldest = if self.options.delay > 0 {
+            state.first.min(state.first_delayed)
+        } else {
+            state.first
+        };
+        let listed = state
+            .segments
+            .iter()
+            .filter(|segment| segment.sequence >= oldest)
+            .count();
         let retained = if state.watched { self.options.retained } else { 0 };
-        let kept = state.listed(self.options.listed) + self.options.delay + retained;
+        let kept = listed + retained;
         while state.segments.len() > kept {
             if let Some(old) = state.segments.pop_front() {
                 state.discontinuities += u64::from(old.discontinuity);
@@ -301,22 +330,39 @@ enum Found {
 }
 
 impl State {
-    /// How many of the newest segments a playlist of `least` lists: more while the playlist would otherwise be shorter than three
-    /// target durations (RFC 8216bis, section 6.2.2).
-    pub fn listed(&self, least: usize) -> usize {
+    /// The number of the first segment that a playlist of `least` segments lists if it ends before the one at `end`: more are listed
+    /// while the playlist would otherwise be shorter than three target durations (RFC 8216bis, section 6.2.2).
+    fn first_of(&self, end: usize, least: usize) -> u64 {
         let target = i64::try_from(self.target)
             .unwrap_or(i64::MAX)
             .saturating_mul(1_000_000);
         let mut length = MediaTime::ZERO;
-        let mut count = 0;
-        for segment in self.segments.iter().rev() {
+        let mut first = 0;
+        for (count, segment) in self.segments.iter().take(end).rev().enumerate() {
             if count >= least && length.as_micros() >= target.saturating_mul(3) {
                 break;
             }
             length = length + segment.duration;
-            count += 1;
+            first = segment.sequence;
         }
-        count
+        first
+    }
+
+    /// Whether a part is farther ahead of the last one than the Advance Part Limit (RFC 8216bis, section 6.2.5.2): three parts, or as
+    /// many as last three seconds.
+    fn far_ahead(&self, sequence: u64, part: u64) -> bool {
+        let Some(target) = self.part_target else {
+            return false;
+        };
+        let Some(open) = self.open.as_ref().filter(|open| open.sequence == sequence) else {
+            return false;
+        };
+        let target = target.as_micros().max(1);
+        let limit = u64::try_from(3_000_000 / target)
+            .unwrap_or(0)
+            .saturating_add(1)
+            .max(3);
+        part >= (open.parts.len() as u64).saturating_add(limit)
     }
 
     /// Whether a playlist lists this segment, or this part of it. A part behind the last one of a segment is the first one of the

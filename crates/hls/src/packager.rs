@@ -44,13 +44,22 @@ pub struct Packager {
     pending: Option<Arc<[Track]>>,
     open: Option<Open>,
     next_sequence: Option<u64>,
-    /// Distance of the frames of the leading track.
+    /// Distance of the last two frames of the leading track.
     step: MediaTime,
     last: Option<MediaTime>,
     /// The next segment does not continue the one before.
     discontinuity: bool,
-    /// Length at which parts are cut, in whole frames; known with the first part.
-    part: Option<MediaTime>,
+    /// How parts are cut; settled by the frames of the first segment.
+    parts: Option<PartLength>,
+}
+
+/// How parts are cut.
+#[derive(Clone, Copy)]
+struct PartLength {
+    /// Their length, in whole frames.
+    length: MediaTime,
+    /// Half the distance of frames: their times are rounded on their way.
+    tolerance: MediaTime,
 }
 
 /// The segment that is being filled.
@@ -80,7 +89,7 @@ impl Packager {
             step: MediaTime::ZERO,
             last: None,
             discontinuity: false,
-            part: None,
+            parts: None,
         }
     }
 
@@ -112,29 +121,60 @@ impl Packager {
         if (due || over) && time > start {
             self.finish(time);
             self.begin(frame);
-        } else if let Some(part) = self.part_length()
-            // The frame would make the part longer than it may be. Half a frame, because times are rounded on their way.
-            && (time - open_part(&self.open)).as_micros() + self.step.as_micros() / 2 > part.as_micros()
-        {
+        } else if self.ends_part(time) {
             self.cut_part(time, frame.key);
             (self.on_change)(Change::Part);
         }
     }
 
-    /// The length at which parts are cut: as many whole frames as come closest to what was asked for, since each part but the last
-    /// of a segment has to last at least 85 % of the target (RFC 8216bis, 4.4.3.7).
-    fn part_length(&mut self) -> Option<MediaTime> {
-        if self.part.is_some() || self.step <= MediaTime::ZERO {
-            return self.part;
+    /// Whether the part that is being filled would become too long with a frame of the leading track at this time.
+    fn ends_part(&self, time: MediaTime) -> bool {
+        let (Some(open), Some(parts)) = (&self.open, self.parts) else {
+            return false;
+        };
+        time - open.part_start + parts.tolerance > parts.length
+    }
+
+    /// Settles how parts are cut, and cuts the first segment that way, which nobody could see before it was complete.
+    ///
+    /// Parts last as many whole frames as come closest to what was asked for, since each part but the last of a segment has to last
+    /// at least 85 % of the target (RFC 8216bis, 4.4.4.9). The distance of frames is taken on the average of the segment: single
+    /// ones are rounded to milliseconds by RTMP, and servers that began at different moments must agree.
+    fn settle_parts(&mut self, end: MediaTime) {
+        let (Some(wanted), None) = (self.options().part, self.parts) else {
+            return;
+        };
+        let Some(open) = &mut self.open else { return };
+        let lead = self.lead;
+        let count = open
+            .frames
+            .iter()
+            .filter(|frame| lead == Some(frame.track))
+            .count();
+        let span = (end - open.beginning.start).as_micros();
+        let step = (span / i64::try_from(count).unwrap_or(i64::MAX).max(1)).max(1);
+        // Rates of frames at which the nearest count would hang by a thread (7.5, 12.5 per second at 200 ms) are common ones, so the
+        // scales are tipped a little.
+        let frames = (wanted.as_micros().saturating_add(step / 20 * 11) / step).max(1);
+        let length = frames.saturating_mul(step);
+        self.parts = Some(PartLength {
+            length: MediaTime::from_micros(length),
+            tolerance: MediaTime::from_micros(step / 2),
+        });
+        // A part may last 85 to 100 % of the target. With 8 % more than whole frames need, there is as much room for late frames
+        // as for early ones.
+        let target = length.saturating_add(length / 25 * 2);
+        // Whole milliseconds: what is said of three times this is three times what is said of this.
+        let target = target.saturating_add(999) / 1000 * 1000;
+        self.live.set_part_target(MediaTime::from_micros(target));
+        for frame in std::mem::take(&mut open.frames) {
+            if lead == Some(frame.track) && self.ends_part(frame.dts) {
+                self.cut_part(frame.dts, frame.key);
+            }
+            if let Some(open) = &mut self.open {
+                open.frames.push(frame);
+            }
         }
-        let wanted = self.options().part?.as_micros();
-        let step = self.step.as_micros();
-        let frames = ((wanted + step / 2) / step).max(1);
-        self.part = Some(MediaTime::from_micros(frames * step));
-        // The announced target has room for rounded times and for a frame that is a little late.
-        self.live
-            .set_part_target(MediaTime::from_micros(frames * step + step / 4));
-        self.part
     }
 
     fn begin(&mut self, frame: &Frame) {
@@ -187,7 +227,12 @@ impl Packager {
 
     /// Ends the segment that is being filled.
     fn finish(&mut self, end: MediaTime) {
+        self.settle_parts(end);
         self.cut_part(end, false);
+        if !self.live.has_segments() {
+            // The time of day is noted before anybody sees a segment: its date must not change.
+            (self.on_change)(Change::Part);
+        }
         let Some(open) = self.open.take() else { return };
         let first = !self.live.has_segments();
         let segment = Segment::new(open.beginning, end, open.parts);
@@ -219,10 +264,6 @@ impl Packager {
         self.live.set_init(init.clone());
         self.init = Some(init);
     }
-}
-
-fn open_part(open: &Option<Open>) -> MediaTime {
-    open.as_ref().map_or(MediaTime::ZERO, |open| open.part_start)
 }
 
 impl Mux for Packager {

@@ -59,9 +59,24 @@ const SKIP_UNTIL: u64 = 6;
 
 /// A media playlist of a state with at least one segment.
 pub(crate) fn media(options: &Options, state: &State, kind: Kind) -> String {
-    let behind = if kind.delayed { options.delay } else { 0 };
+    // What has ended is not behind any more: there is nothing to wait for.
+    let behind = if kind.delayed && !state.ended {
+        options.delay
+    } else {
+        0
+    };
     let end = state.segments.len().saturating_sub(behind);
-    let first = end.saturating_sub(state.listed(options.listed));
+    let first = if kind.delayed {
+        state.first_delayed
+    } else {
+        state.first
+    };
+    let first = state
+        .segments
+        .iter()
+        .take(end)
+        .filter(|segment| segment.sequence < first)
+        .count();
     let segments: Vec<&Segment> = state
         .segments
         .range(first..end)
@@ -192,7 +207,7 @@ fn write_media(
         };
         line(out, format_args!("{}", name.text(suffix)));
     }
-    if state.ended && !kind.delayed {
+    if state.ended {
         line(out, format_args!("#EXT-X-ENDLIST"));
         return;
     }

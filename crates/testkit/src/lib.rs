@@ -2,6 +2,7 @@
 //!
 //! - [`golden`]: compares JSON with the captures of the reference server below `contract/golden`.
 //! - [`hook`]: a web hook service that answers as the test says.
+//! - [`hls`]: a strict reader of HLS playlists and the rules for them.
 //! - [`http`]: a tiny HTTP client and the request reader of the hook service.
 //! - [`certificate`]: a certificate authority for one test.
 //! - [`websocket`]: a WebSocket client.
@@ -18,6 +19,7 @@ pub mod certificate;
 pub mod fixture;
 pub mod framehash;
 pub mod golden;
+pub mod hls;
 pub mod hook;
 pub mod http;
 pub mod netem;
