@@ -14,6 +14,7 @@ mod ffmpeg;
 mod hls;
 mod link;
 mod listen;
+mod local_time;
 mod log;
 mod maybe;
 mod meter;

@@ -5,6 +5,7 @@
 pub mod flow_report;
 pub mod play;
 pub mod publish;
+pub mod record_ts;
 pub mod rtsp_auth;
 pub mod rtsp_realm;
 pub mod server_exited;

@@ -1,10 +1,11 @@
-//! HLS over HTTP: playlists, segments and parts out of memory.
+//! HLS over HTTP: playlists, segments and parts out of memory, recordings from the disk.
 
 use super::head::Head;
 use super::live::{access_to, chatter, cross_origin};
 use super::response;
 use crate::app::App;
 use crate::egress::write_parts;
+use crate::hls::disk::{Listing, finished_on_disk};
 use crate::hls::viewers::{Id, Place, Token, Viewer};
 use crate::link::Answer;
 use crate::session::{Accepted, Io};
@@ -15,15 +16,20 @@ use axum::http::header::{
 use axum::http::{Method, StatusCode};
 use bytes::{Bytes, BytesMut};
 use hls::playlist::{self, Text, Variant};
+use hls::record::{self, FilePath};
 use hls::{Form, Name, Reload, Turn};
 use hub::CountAs;
 use lifecycle::{Protocol, Refusal};
 use media::{Schema, StreamKey};
 use percent_encoding::percent_decode_str;
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 /// The cookie that ZLM knows its viewers by.
@@ -47,8 +53,13 @@ pub struct Target {
 
 #[derive(Debug, PartialEq, Eq)]
 enum What {
-    Playlist { form: Form, delayed: bool },
+    Playlist {
+        form: Form,
+        delayed: bool,
+    },
     Media(Name, Form),
+    /// A file of a recording.
+    File(FilePath, Form),
 }
 
 /// What became of a request.
@@ -68,21 +79,15 @@ impl Target {
             return None;
         }
         let path = percent_decode_str(head.uri.path()).decode_utf8().ok()?;
-        let (folder, file) = path.trim_start_matches('/').rsplit_once('/')?;
-        let playlist = |form, delayed| What::Playlist { form, delayed };
-        let what = match file {
-            "hls.m3u8" => playlist(Form::Ts, false),
-            "hls.fmp4.m3u8" => playlist(Form::Fmp4, false),
-            "hls_delay.m3u8" => playlist(Form::Ts, true),
-            "hls_delay.fmp4.m3u8" => playlist(Form::Fmp4, true),
-            _ => {
-                let name = Name::parse(file, fmp4_suffix)?;
-                let form = match name {
-                    Name::Segment { form, .. } => form,
-                    Name::Init(_) | Name::Part { .. } => Form::Fmp4,
-                };
-                What::Media(name, form)
-            }
+        let path = path.trim_start_matches('/');
+        let (folder, file) = path.rsplit_once('/')?;
+        let below = path.rmatch_indices('/').nth(2).and_then(|(at, _)| {
+            let (file, form) = FilePath::parse(path.get(at + 1..)?, fmp4_suffix)?;
+            Some((path.get(..at)?, What::File(file, form)))
+        });
+        let (folder, what) = match (below, file) {
+            (Some(below), _) => below,
+            (None, file) => (folder, Self::named(file, fmp4_suffix)?),
         };
         let (path, token) = match folder.rsplit_once('/') {
             Some((path, last)) => match last.strip_prefix(SESSION).and_then(Token::parse) {
@@ -95,6 +100,25 @@ impl Target {
             path: path.to_owned(),
             token,
             what,
+        })
+    }
+
+    /// What is called so in the folder of a stream.
+    fn named(file: &str, fmp4_suffix: &str) -> Option<What> {
+        let playlist = |form, delayed| What::Playlist { form, delayed };
+        Some(match file {
+            "hls.m3u8" => playlist(Form::Ts, false),
+            "hls.fmp4.m3u8" => playlist(Form::Fmp4, false),
+            "hls_delay.m3u8" => playlist(Form::Ts, true),
+            "hls_delay.fmp4.m3u8" => playlist(Form::Fmp4, true),
+            _ => {
+                let name = Name::parse(file, fmp4_suffix)?;
+                let form = match name {
+                    Name::Segment { form, .. } => form,
+                    Name::Init(_) | Name::Part { .. } => Form::Fmp4,
+                };
+                What::Media(name, form)
+            }
         })
     }
 }
@@ -129,6 +153,7 @@ pub async fn serve<S: Io>(
     match target.what {
         What::Playlist { form, delayed } => exchange.playlist(target.token, form, delayed).await,
         What::Media(name, form) => exchange.media(target.token, name, form).await,
+        What::File(file, form) => exchange.file(target.token, &file.to_string(), form).await,
     }
 }
 
@@ -255,6 +280,10 @@ impl<S: Io> Exchange<'_, S> {
             Err((status, text)) => {
                 pending.guard.ends(true, "refused");
                 drop(pending);
+                if status == StatusCode::NOT_FOUND && finished_on_disk(app, &self.key, form).await {
+                    // A recording of an earlier life: a file like others.
+                    return Ok(Admitted::Over(Served::NotOurs));
+                }
                 return self.refuse(status, text).await.map(Admitted::Over);
             }
         };
@@ -324,6 +353,14 @@ impl<S: Io> Exchange<'_, S> {
             Ok(reload) => reload,
             Err(text) => return self.refuse(StatusCode::BAD_REQUEST, text).await,
         };
+        if let Some(recording) = viewer.broadcast.recording().filter(|_| !delayed) {
+            match self.wait(viewer, || recording.listing(form)).await? {
+                Waited::Ready(Some(listing)) => return self.send_listing(viewer, listing).await,
+                Waited::Ready(None) => {}
+                Waited::Refused(status, text) => return self.refuse(status, text).await,
+                Waited::Left => return Ok(Served::Over),
+            }
+        }
         let live = viewer.broadcast.live.clone();
         let turn = self.wait(viewer, || live.playlist(form, reload)).await?;
         match turn {
@@ -349,9 +386,10 @@ impl<S: Io> Exchange<'_, S> {
         self.answer(StatusCode::OK, headers, vec![body.clone()]).await
     }
 
-    async fn media(&mut self, token: Option<Token>, name: Name, form: Form) -> io::Result<Served> {
+    /// The viewer that asks for what a playlist named.
+    fn watching(&self, token: Option<Token>, form: Form) -> Option<Arc<Viewer>> {
         let viewers = &self.app.hls.viewers;
-        let viewer = match token.or_else(|| self.cookie()) {
+        match token.or_else(|| self.cookie()) {
             Some(token) => viewers.get(
                 &self.key,
                 &Id {
@@ -361,13 +399,100 @@ impl<S: Io> Exchange<'_, S> {
                 },
             ),
             None => viewers.from_address(&self.key, self.address, form),
+        }
+    }
+
+    /// There is nothing of the name here. Without a token it may be a file like others.
+    async fn nothing(&mut self, token: Option<Token>) -> io::Result<Served> {
+        match token {
+            Some(_) => self.refuse(StatusCode::NOT_FOUND, String::new()).await,
+            None => Ok(Served::NotOurs),
+        }
+    }
+
+    /// A file of a recording, for a viewer of its playlist.
+    async fn file(&mut self, token: Option<Token>, name: &str, form: Form) -> io::Result<Served> {
+        let Some(viewer) = self.watching(token, form) else {
+            return self.nothing(token).await;
         };
-        let Some(viewer) = viewer else {
-            if token.is_some() {
-                return self.refuse(StatusCode::NOT_FOUND, String::new()).await;
+        let Some(recording) = viewer.broadcast.recording() else {
+            return self.nothing(token).await;
+        };
+        let busy = viewer.busy();
+        let path = recording.path(name);
+        let served = match spawn_blocking(move || open(&path))
+            .await
+            .map_err(io::Error::other)?
+        {
+            Ok((file, length)) => {
+                let mut headers = HeaderMap::new();
+                headers.insert(CONTENT_TYPE, media_type(form));
+                // A file of a recording does not change.
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+                self.send_file(&viewer, headers, file, length).await
             }
-            return Ok(Served::NotOurs);
+            Err(_) => self.nothing(token).await,
         };
+        drop(busy);
+        served
+    }
+
+    async fn send_listing(&mut self, viewer: &Viewer, listing: Listing) -> io::Result<Served> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, PLAYLIST);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self.set_cookie(&mut headers, viewer.id.token);
+        self.send_file(viewer, headers, listing.file, listing.length)
+            .await
+    }
+
+    /// Writes an answer whose body is the beginning of a file, a piece at a time.
+    async fn send_file(
+        &mut self,
+        viewer: &Viewer,
+        mut headers: HeaderMap,
+        file: Arc<File>,
+        length: u64,
+    ) -> io::Result<Served> {
+        cross_origin(self.app, self.head, &mut headers);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        let idle = self.app.config().http.keep_alive.as_secs();
+        let head = response::head(StatusCode::OK, &headers, idle, !self.head.keep_alive);
+        let mut parts = vec![Bytes::from(head)];
+        let length = if self.head.method == Method::HEAD {
+            0
+        } else {
+            length
+        };
+        let stop = self.accepted.registration.stop.clone();
+        let mut offset = 0;
+        while offset < length {
+            let count = usize::try_from(length - offset).map_or(PIECE, |left| left.min(PIECE));
+            let file = file.clone();
+            let read = spawn_blocking(move || {
+                let mut piece = vec![0; count];
+                file.read_exact_at(&mut piece, offset).map(|()| piece)
+            });
+            parts.push(read.await.map_err(io::Error::other)??.into());
+            write_parts(&mut self.accepted.io, std::mem::take(&mut parts), &stop).await?;
+            viewer.add_bytes(count as u64);
+            offset += count as u64;
+        }
+        write_parts(&mut self.accepted.io, parts, &stop).await?;
+        Ok(self.served())
+    }
+
+    async fn media(&mut self, token: Option<Token>, name: Name, form: Form) -> io::Result<Served> {
+        let Some(viewer) = self.watching(token, form) else {
+            return self.nothing(token).await;
+        };
+        if name == Name::Init(None)
+            && let Some(recording) = viewer.broadcast.recording()
+            && matches!(recording.listing(form), Turn::Ready(Some(_)))
+        {
+            // Memory forgets it when the tracks have changed.
+            return self.file(token, record::INIT, form).await;
+        }
         let busy = viewer.busy();
         let live = viewer.broadcast.live.clone();
         let served = match self.wait(&viewer, || live.find(name)).await? {
@@ -382,11 +507,7 @@ impl<S: Io> Exchange<'_, S> {
 
     async fn send_media(&mut self, viewer: &Viewer, form: Form, pieces: Vec<Bytes>) -> io::Result<Served> {
         let mut headers = HeaderMap::new();
-        let kind = match form {
-            Form::Ts => "video/mp2t; charset=utf-8",
-            Form::Fmp4 => "video/mp4; charset=utf-8",
-        };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CONTENT_TYPE, media_type(form));
         // A name stands for the same bytes as long as the stream lives; another life of the stream may use it anew.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
         let length: usize = pieces.iter().map(Bytes::len).sum();
@@ -515,6 +636,23 @@ const LEAST_WAIT: Duration = Duration::from_secs(15);
 
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Bytes of a file that are read at once, and about what a request holds of it.
+const PIECE: usize = 64 * 1024;
+
+fn media_type(form: Form) -> HeaderValue {
+    HeaderValue::from_static(match form {
+        Form::Ts => "video/mp2t; charset=utf-8",
+        Form::Fmp4 => "video/mp4; charset=utf-8",
+    })
+}
+
+/// Opens a file and looks how long it is. Blocks.
+fn open(path: &Path) -> io::Result<(Arc<File>, u64)> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok((Arc::new(file), length))
+}
 
 /// The delivery directives of a request (RFC 8216bis, section 6.2.5).
 fn reload(query: &str, delayed: bool) -> Result<Reload, String> {
