@@ -5,7 +5,6 @@ use super::list::{ListFile, Listing, replace};
 use hls::record::{self, END, Entry, FilePath, Header, LocalTime};
 use hls::{Form, Name};
 use media::MediaTime;
-use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -77,8 +76,8 @@ pub struct Incoming<'a> {
 pub struct Writer {
     plan: Plan,
     shelves: Vec<Shelf>,
-    /// Files that are removed when their segment leaves the retained window, the oldest first. As many as are retained.
-    passing: VecDeque<(u64, PathBuf)>,
+    /// Files that are removed when their segment leaves the retained window. As many as are retained.
+    passing: Vec<(u64, PathBuf)>,
 }
 
 /// The files of one form.
@@ -113,7 +112,7 @@ impl Writer {
         Self {
             shelves: plan.forms.iter().map(shelf).collect(),
             plan,
-            passing: VecDeque::new(),
+            passing: Vec::new(),
         }
     }
 
@@ -152,7 +151,11 @@ impl Writer {
 
     /// Removes the files of segments before `oldest`.
     pub fn forget_before(&mut self, oldest: u64) {
-        while let Some((_, path)) = self.passing.pop_front_if(|(sequence, _)| *sequence < oldest) {
+        let (gone, left) = std::mem::take(&mut self.passing)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(sequence, _)| *sequence < oldest);
+        self.passing = left;
+        for (_, path) in gone {
             self.remove(&path);
         }
     }
@@ -163,12 +166,10 @@ impl Writer {
             if let Some((_, path)) = shelf.init.take()
                 && self.plan.keeping == Keeping::Window
             {
-                self.passing.push_back((u64::MAX, path));
+                self.passing.push((0, path));
             }
         }
-        while let Some((_, path)) = self.passing.pop_front() {
-            self.remove(&path);
-        }
+        self.forget_before(u64::MAX);
     }
 
     /// Removes a file, and its folders as far as they are empty then.
@@ -193,7 +194,7 @@ impl Shelf {
     fn write(
         &mut self,
         plan: &Plan,
-        passing: &mut VecDeque<(u64, PathBuf)>,
+        passing: &mut Vec<(u64, PathBuf)>,
         incoming: Incoming<'_>,
     ) -> Option<Result<Written, Failed>> {
         let pieces = incoming.segment.bytes(self.form);
@@ -221,7 +222,7 @@ impl Shelf {
     fn put(
         &mut self,
         plan: &Plan,
-        passing: &mut VecDeque<(u64, PathBuf)>,
+        passing: &mut Vec<(u64, PathBuf)>,
         Incoming { segment, began, .. }: Incoming<'_>,
         time: LocalTime,
         path: &FilePath,
@@ -246,7 +247,7 @@ impl Shelf {
         });
         written.map_err(failed(&whole))?;
         if plan.keeping == Keeping::Window {
-            passing.push_back((segment.sequence, name.clone().into()));
+            passing.push((segment.sequence, name.clone().into()));
         } else if let Err(error) = self.list(plan, segment, began, path) {
             // Nobody would find it.
             let _ = fs::remove_file(&whole);
@@ -264,7 +265,7 @@ impl Shelf {
     fn put_init(
         &mut self,
         plan: &Plan,
-        passing: &mut VecDeque<(u64, PathBuf)>,
+        passing: &mut Vec<(u64, PathBuf)>,
         segment: &hls::segment::Segment,
         time: LocalTime,
     ) -> Result<(), Failed> {
@@ -286,7 +287,7 @@ impl Shelf {
             && plan.keeping == Keeping::Window
         {
             // Needed as long as the segment before this one.
-            passing.push_back((segment.sequence.saturating_sub(1), path));
+            passing.push((segment.sequence.saturating_sub(1), path));
         }
         Ok(())
     }
@@ -389,5 +390,309 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> Failed + '_ {
     |error| Failed {
         path: path.to_owned(),
         error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use hls::segment::Segment;
+    use hls::{Live, Options, Packager};
+    use media::track::{AudioParams, TrackParams};
+    use media::{CodecId, Frame, Mux as _, Track, TrackId};
+    use std::sync::Arc;
+    use tempfile::TempDir;
+
+    /// As at UTC on one day; enough of a calendar for tests.
+    fn local(unix: Duration) -> LocalTime {
+        let seconds = unix.as_secs();
+        LocalTime {
+            year: 2026,
+            month: 11,
+            day: 22,
+            hour: u8::try_from(seconds / 3600 % 24).expect("an hour"),
+            minute: u8::try_from(seconds / 60 % 60).expect("a minute"),
+            second: u8::try_from(seconds % 60).expect("a second"),
+        }
+    }
+
+    /// Segments of sound, each a second long; after `changed` of them the sound is another one.
+    fn segments(count: u64, changed: u64) -> Vec<Arc<Segment>> {
+        let second = MediaTime::from_millis(1000);
+        let live = Live::new(Options {
+            segment: second,
+            part: None,
+            listed: 100,
+            retained: 0,
+            delay: 0,
+            first_gop: false,
+            fmp4_suffix: ".mp4".to_owned(),
+            ts: container::ts::Options::default(),
+            max_segment_bytes: 1 << 20,
+        });
+        let mut packager = Packager::new(live.clone(), Box::new(|_| {}));
+        let track = |config: [u8; 2]| Track {
+            id: TrackId(0),
+            codec: CodecId::Aac,
+            config: Some(Bytes::copy_from_slice(&config)),
+            params: TrackParams::Audio(AudioParams {
+                sample_rate: 44_100,
+                channels: 2,
+                sample_bits: 16,
+            }),
+            wire: None,
+        };
+        let mut out = Vec::new();
+        packager.set_tracks(&[track([0x12, 0x10])], &mut out);
+        for number in 0..i64::try_from(count).expect("few") * 10 {
+            if number == i64::try_from(changed).expect("few") * 10 {
+                packager.set_tracks(&[track([0x11, 0x90])], &mut out);
+            }
+            // Segments end a quarter before the full second.
+            let time = MediaTime::from_millis(800 + number * 100);
+            packager.write(
+                &Frame {
+                    track: TrackId(0),
+                    dts: time,
+                    pts: time,
+                    key: true,
+                    data: Bytes::from(vec![7; 100]),
+                    wire: None,
+                },
+                &mut out,
+            );
+        }
+        drop(packager);
+        live.since(0)
+    }
+
+    struct Bench {
+        root: TempDir,
+        writer: Writer,
+        segments: Vec<Arc<Segment>>,
+    }
+
+    impl Bench {
+        fn new(keeping: Keeping) -> Self {
+            let root = tempfile::tempdir().expect("a folder");
+            let writer = Writer::new(Self::plan(&root, keeping));
+            Self {
+                root,
+                writer,
+                segments: segments(6, 3),
+            }
+        }
+
+        fn plan(root: &TempDir, keeping: Keeping) -> Plan {
+            Plan {
+                folder: root.path().join("live/cam"),
+                root: root.path().to_owned(),
+                keeping,
+                forms: vec![Form::Ts, Form::Fmp4],
+                fmp4_suffix: ".mp4",
+                query: String::new(),
+                target: MediaTime::from_millis(1000),
+                local,
+            }
+        }
+
+        fn write(&mut self, index: usize, unix: u64, gap: bool) -> Vec<Result<Written, Failed>> {
+            self.writer.write(Incoming {
+                segment: &self.segments[index],
+                began: Duration::from_secs(unix),
+                gap,
+            })
+        }
+
+        /// Writes, and tells the names.
+        fn names(&mut self, index: usize, unix: u64) -> Vec<String> {
+            let results = self.write(index, unix, false);
+            results
+                .into_iter()
+                .map(|result| result.expect("written").name)
+                .collect()
+        }
+
+        fn text(&self, path: &str) -> String {
+            let path = self.root.path().join("live/cam").join(path);
+            // Times are not what these tests are about.
+            let text =
+                fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let lines = text.lines().filter(|line| !line.starts_with("#EXT-X-PROGRAM"));
+            lines.map(|line| format!("{line}\n")).collect()
+        }
+
+        fn files(&self) -> Vec<String> {
+            let mut found = Vec::new();
+            let mut folders = vec![self.root.path().to_owned()];
+            while let Some(folder) = folders.pop() {
+                for entry in fs::read_dir(folder).expect("read") {
+                    let path = entry.expect("an entry").path();
+                    if path.is_dir() {
+                        folders.push(path);
+                    } else {
+                        let below = path.strip_prefix(self.root.path()).expect("below");
+                        found.push(below.display().to_string());
+                    }
+                }
+            }
+            found.sort();
+            found
+        }
+    }
+
+    const HOUR: u64 = 3600;
+
+    #[test]
+    fn a_recording_lists_everything_in_one_playlist() {
+        let mut bench = Bench::new(Keeping::All);
+        assert_eq!(
+            bench.names(0, 13 * HOUR + 3599),
+            ["2026-11-22/13/59-59_0.ts", "2026-11-22/13/59-59_0.mp4"]
+        );
+        let written = bench.write(1, 14 * HOUR, false).swap_remove(0).expect("written");
+        let path = bench.root.path().join("live/cam").join(&written.name);
+        assert_eq!(fs::metadata(path).expect("there").len(), written.size);
+        assert_eq!(written.duration, MediaTime::from_millis(1000));
+        assert!(!bench.text("hls.m3u8").contains(END));
+        bench.write(2, 14 * HOUR + 1, true);
+        bench.write(3, 14 * HOUR + 2, false);
+        assert!(bench.writer.end().is_empty());
+        let head = "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:0\n";
+        assert_eq!(
+            bench.text("hls.m3u8"),
+            format!(
+                "#EXTM3U\n#EXT-X-VERSION:4\n{head}#EXTINF:1.00000,\n2026-11-22/13/59-59_0.ts\n\
+                 #EXTINF:1.00000,\n2026-11-22/14/00-00_1.ts\n\
+                 #EXT-X-DISCONTINUITY\n#EXTINF:1.00000,\n2026-11-22/14/00-01_2.ts\n\
+                 #EXT-X-DISCONTINUITY\n#EXTINF:1.00000,\n2026-11-22/14/00-02_3.ts\n{END}"
+            )
+        );
+        assert_eq!(
+            bench.text("hls.fmp4.m3u8"),
+            format!(
+                "#EXTM3U\n#EXT-X-VERSION:7\n{head}#EXT-X-MAP:URI=\"init.mp4\"\n#EXTINF:1.00000,\n2026-11-22/13/59-59_0.mp4\n\
+                 #EXTINF:1.00000,\n2026-11-22/14/00-00_1.mp4\n\
+                 #EXT-X-DISCONTINUITY\n#EXTINF:1.00000,\n2026-11-22/14/00-01_2.mp4\n\
+                 #EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"2026-11-22/14/init-00-02_3.mp4\"\n#EXTINF:1.00000,\n2026-11-22/14/00-02_3.mp4\n{END}"
+            )
+        );
+        let listing = bench.writer.listing(Form::Ts).expect("listed");
+        assert_eq!(listing.length, listing.file.metadata().expect("there").len());
+        bench.writer.forget();
+        assert_eq!(bench.files().len(), 12, "{:?}", bench.files());
+    }
+
+    #[test]
+    fn each_hour_has_a_playlist_of_its_own() {
+        let mut bench = Bench::new(Keeping::Hours);
+        bench.names(0, 13 * HOUR + 3598);
+        bench.names(1, 13 * HOUR + 3599);
+        assert!(!bench.text("2026-11-22/13/vod.m3u8").contains(END));
+        bench.names(2, 14 * HOUR);
+        let entry = |name: &str| format!("#EXTINF:1.00000,\n{name}\n");
+        let body = |path: &str| {
+            let text = bench.text(path);
+            text.split_once("SEQUENCE:0\n").expect("a header").1.to_owned()
+        };
+        assert_eq!(
+            body("2026-11-22/13/vod.m3u8"),
+            [&entry("59-58_0.ts"), &entry("59-59_1.ts"), END].concat()
+        );
+        assert_eq!(
+            body("2026-11-22/14/vod.fmp4.m3u8"),
+            format!("#EXT-X-MAP:URI=\"init-00-00_2.mp4\"\n{}", entry("00-00_2.mp4"))
+        );
+        assert!(
+            bench
+                .root
+                .path()
+                .join("live/cam/2026-11-22/14/init-00-00_2.mp4")
+                .exists()
+        );
+        assert!(bench.writer.end().is_empty());
+        assert!(bench.text("2026-11-22/14/vod.m3u8").ends_with(END));
+    }
+
+    #[test]
+    fn another_life_goes_on_with_the_hour_and_takes_no_name_twice() {
+        let mut bench = Bench::new(Keeping::Hours);
+        bench.names(0, 13 * HOUR);
+        bench.writer.end();
+        bench.writer = Writer::new(Bench::plan(&bench.root, Keeping::Hours));
+        let names = bench.names(0, 13 * HOUR);
+        assert_eq!(names, ["2026-11-22/13/00-00_1.ts", "2026-11-22/13/00-00_1.mp4"]);
+        let text = bench.text("2026-11-22/13/vod.m3u8");
+        assert!(
+            text.ends_with(
+                "#EXTINF:1.00000,\n00-00_0.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:1.00000,\n00-00_1.ts\n"
+            ),
+            "{text}"
+        );
+        let text = bench.text("2026-11-22/13/vod.fmp4.m3u8");
+        assert!(
+            text.contains("#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI=\"init-00-00_1.mp4\"\n"),
+            "{text}"
+        );
+        // What is no playlist of ours is replaced.
+        let path = bench.root.path().join("live/cam/2026-11-22/14/vod.m3u8");
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, "#EXTM3U\n#EXT-X-TARGETDURATION:1\ncut of").expect("written");
+        bench.names(1, 14 * HOUR);
+        assert!(
+            bench
+                .text("2026-11-22/14/vod.m3u8")
+                .ends_with(":0\n#EXTINF:1.00000,\n00-00_2.ts\n")
+        );
+    }
+
+    #[test]
+    fn what_left_the_window_is_removed() {
+        let mut bench = Bench::new(Keeping::Window);
+        let sequence = |bench: &Bench, index: usize| bench.segments[index].sequence;
+        for index in 0..3 {
+            bench.names(index, 13 * HOUR + 3598 + index as u64);
+        }
+        assert_eq!(bench.files().len(), 7, "{:?}", bench.files());
+        bench.writer.forget_before(sequence(&bench, 2));
+        assert_eq!(
+            bench.files(),
+            [
+                "live/cam/2026-11-22/13/init-59-58_0.mp4",
+                "live/cam/2026-11-22/14/00-00_2.mp4",
+                "live/cam/2026-11-22/14/00-00_2.ts"
+            ]
+        );
+        // With other tracks the first file is of no use any more.
+        bench.names(3, 14 * HOUR + 1);
+        bench.writer.forget_before(sequence(&bench, 3));
+        assert!(!bench.root.path().join("live/cam/2026-11-22/13").exists());
+        assert_eq!(bench.files().len(), 3, "{:?}", bench.files());
+        bench.writer.end();
+        bench.writer.forget();
+        let left = fs::read_dir(bench.root.path()).expect("the root stays").count();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn what_fails_is_named_and_missing() {
+        let mut bench = Bench::new(Keeping::All);
+        let folder = bench.root.path().join("live/cam");
+        bench.names(0, 13 * HOUR);
+        // A file where the folder of the next hour would be.
+        fs::write(folder.join("2026-11-22/14"), "").expect("written");
+        let failed = bench.write(1, 14 * HOUR, false);
+        let failed = failed[0].as_ref().expect_err("no folder");
+        assert_eq!(failed.path, folder.join("2026-11-22/14/00-00_1.ts"));
+        assert!(failed.to_string().contains("/14/00-00_1.ts: "), "{failed}");
+        bench.names(2, 15 * HOUR);
+        let text = bench.text("hls.m3u8");
+        assert!(
+            text.ends_with(
+                "13/00-00_0.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:1.00000,\n2026-11-22/15/00-00_2.ts\n"
+            ),
+            "{text}"
+        );
     }
 }
