@@ -2,8 +2,10 @@
 
 use crate::clients::*;
 use anyhow::{Context, Result};
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testkit::fixture::Fixture;
 use testkit::framehash::{self, Frame, Kind, MILLISECOND_ROUNDING, assert_run};
 use testkit::hook::HookServer;
@@ -112,8 +114,8 @@ async fn registered(server: &TestServer, schema: &str, app: &str, stream: &str) 
 #[tokio::test]
 async fn a_recording_has_every_frame_on_disk_and_over_http() -> Result<()> {
     let hooks = HookServer::start_consenting().await?;
-    // What is made on demand otherwise is made from the beginning.
-    let more = "maxStreamWaitMS=300\n[hls]\nsegNum=0\ndeleteDelaySec=1\n[protocol]\nenable_hls_fmp4=1\nhls_demand=1\n";
+    // What is made on demand otherwise is made from the beginning. Players ask every 2 s, and must be known until the last time.
+    let more = "maxStreamWaitMS=300\n[hls]\nsegNum=0\ndeleteDelaySec=5\n[protocol]\nenable_hls_fmp4=1\nhls_demand=1\n";
     let server = serve_hooked(&hooks, more).await?;
     let publisher = publisher(&server, "live/cam").await?;
     online(&server, "live", "cam").await;
@@ -182,6 +184,40 @@ async fn a_recording_has_every_frame_on_disk_and_over_http() -> Result<()> {
             (hooks.received("on_stream_not_found").len() > before).then_some(())
         })
         .await;
+    Ok(())
+}
+
+/// Without playlists of their own, viewers ask for the files where they are.
+#[tokio::test]
+async fn viewers_of_a_recording_are_known_by_their_cookie_too() -> Result<()> {
+    let server =
+        serve("[hls]\nsegNum=0\nsegDur=1\nsessionPlaylist=0\n[protocol]\nhls_save_path=./elsewhere\n")
+            .await?;
+    let _publisher = publish(Fixture::H264AacShortGop, &server.url_rtmp("live/cam")).await?;
+    registered(&server, "hls", "live", "cam").await;
+    let answer = server.get("/live/cam/hls.m3u8").await?;
+    let text = answer.text();
+    assert!(text.contains("#EXT-X-PLAYLIST-TYPE:EVENT\n"), "{text}");
+    let first = text
+        .lines()
+        .find(|line| line.ends_with("_0.ts"))
+        .context("the first segment")?;
+    let cookie = answer.headers.get("set-cookie").context("a cookie")?;
+    let cookie = cookie.split(';').next().unwrap_or_default();
+    let url = format!("/live/cam/{first}");
+    let get = async |cookie: &str| {
+        let to = server.address("http");
+        testkit::http::request(to, "GET", &url, &[("Cookie", cookie)], &[], SOON).await
+    };
+    let segment = get(cookie).await?;
+    assert_eq!(segment.status, 200);
+    assert_eq!(
+        segment.body,
+        std::fs::read(server.folder().join("elsewhere/live/cam").join(first))?
+    );
+    // The token of nobody.
+    let stranger = get(&format!("ZLM_HTTP_COOKIE={}", "0".repeat(32))).await?;
+    assert_eq!(stranger.status, 404);
     Ok(())
 }
 
@@ -278,9 +314,7 @@ async fn each_file_is_told_of_and_removed_later() -> Result<()> {
         assert_eq!(text("url")?, format!("live/rec1/{name}"));
         let length = call.body["time_len"].as_f64().context("a length")?;
         assert!((0.3..3.0).contains(&length), "{length}");
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)?
-            .as_secs();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let start = call.body["start_time"].as_u64().context("a time")?;
         assert!((now - 60..=now).contains(&start), "{start} at {now}");
     }
@@ -344,6 +378,95 @@ async fn a_disk_that_takes_nothing_leaves_the_stream_playing() -> Result<()> {
         .into_iter()
         .filter(|line| line.contains("HLS cannot be written"));
     assert_eq!(told.count(), 1);
+    drop(publisher);
+    Ok(())
+}
+
+/// A server that records a stream four times as fast as it plays, on a disk that does not answer: the files that it writes first are
+/// pipes that nobody reads.
+async fn stalled() -> Result<(TestServer, Running, Vec<PathBuf>)> {
+    let config = "[general]\ngrace_sec=1\n[hls]\nsegNum=0\nsegRetain=0\n";
+    let server = tidegate().env("TZ", "UTC").config(config).start().await?;
+    let folder = server.folder().join("www/live/cam");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let mut pipes = Vec::new();
+    // One of these will be the time of the first segment.
+    for unix in now.saturating_sub(5)..now + 90 {
+        let moment = jiff::Timestamp::from_second(unix.try_into()?)?;
+        let path = folder.join(moment.strftime("%Y-%m-%d/%H/.%M-%S_0.ts.part").to_string());
+        std::fs::create_dir_all(path.parent().context("a folder")?)?;
+        pipes.push(path);
+    }
+    let made = Tool::new("mkfifo").args(&pipes).run(SOON).await?;
+    assert!(made.status.success(), "{made:?}");
+    let file = Fixture::H264Aac.path().await?;
+    let publisher = Tool::ffmpeg()
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-readrate",
+            "4",
+            "-stream_loop",
+            "-1",
+            "-i",
+        ])
+        .arg(&file)
+        .args(["-c", "copy", "-f", "flv", &server.url_rtmp("live/cam")])
+        .spawn()?;
+    registered(&server, "hls", "live", "cam").await;
+    Ok((server, publisher, pipes))
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_costs_segments_and_nothing_else() -> Result<()> {
+    let (mut server, publisher, pipes) = stalled().await?;
+    let folder = server.folder().join("www/live/cam");
+    let mut viewer = FlvViewer::open(&server, "live/cam").await?;
+    // Far beyond what is retained.
+    for _ in 0..25 * 30 {
+        viewer.picture().await?;
+    }
+    assert!(!folder.join("hls.m3u8").exists());
+    let open = |pipe: &PathBuf| {
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).custom_flags(libc::O_NONBLOCK).open(pipe)
+    };
+    let mut readers = pipes.iter().map(open).collect::<std::io::Result<Vec<_>>>()?;
+    let text = server
+        .poll("the recording goes on", SOON, async |_| {
+            let mut bytes = vec![0; 1 << 20];
+            for reader in &mut readers {
+                let _ = reader.read(&mut bytes);
+            }
+            let text = std::fs::read_to_string(folder.join("hls.m3u8")).ok()?;
+            (text.matches("#EXTINF").count() > 3).then_some(text)
+        })
+        .await;
+    let (first, rest) = text.split_once("_0.ts\n").context("the first segment")?;
+    assert_eq!(first.matches("#EXTINF").count(), 1, "{text}");
+    assert!(rest.starts_with("#EXT-X-DISCONTINUITY\n"), "{text}");
+    assert_eq!(text.matches("#EXT-X-DISCONTINUITY").count(), 1, "{text}");
+    let line = server.wait_for_log("the disk is too slow", SOON).await;
+    assert!(line.contains("www/live/cam"), "{line}");
+    let metrics = server.get("/metrics").await?.text();
+    let missed = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("tidegate_hls_files_missed_total "));
+    assert!(missed.context("a count")?.parse::<u64>()? > 5, "{missed:?}");
+    viewer.picture().await?;
+    drop(publisher);
+    assert!(server.stop(SOON).await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_does_not_keep_the_server() -> Result<()> {
+    let (mut server, publisher, _pipes) = stalled().await?;
+    let mut viewer = FlvViewer::open(&server, "live/cam").await?;
+    viewer.picture().await?;
+    assert!(server.stop(Duration::from_secs(20)).await?.success());
+    server.wait_for_log("tasks that did not end in time", SOON).await;
     drop(publisher);
     Ok(())
 }

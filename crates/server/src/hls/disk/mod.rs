@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 use writer::{Failed, Incoming, Plan, Writer, Written};
@@ -70,13 +71,37 @@ pub struct Counters {
     pub errors: AtomicU64,
 }
 
-/// Folders that are being written to. Two lives of one stream write one after the other.
-#[derive(Debug, Default)]
-pub struct Folders(Mutex<HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>);
+/// Most streams that write at one moment. Each takes a thread for as long as the disk needs, and a disk that does not answer at all
+/// must not take them all.
+const MAX_WRITING: usize = 64;
+
+/// Folders that are being written to.
+#[derive(Debug)]
+pub struct Folders {
+    /// Two lives of one stream write one after the other.
+    turns: Mutex<HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>,
+    writing: Semaphore,
+}
+
+impl Default for Folders {
+    fn default() -> Self {
+        Self {
+            turns: Mutex::default(),
+            writing: Semaphore::new(MAX_WRITING),
+        }
+    }
+}
 
 impl Folders {
+    /// Does something that blocks, when it is its turn. `None`: a defect, which was reported where it happened.
+    async fn block<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        // It is never closed.
+        let _slot = self.writing.acquire().await.ok()?;
+        spawn_blocking(act).await.ok()
+    }
+
     fn turn(&self, folder: &Path) -> Arc<tokio::sync::Mutex<()>> {
-        let mut folders = self.0.lock();
+        let mut folders = self.turns.lock();
         if let Some(turn) = folders.get(folder).and_then(Weak::upgrade) {
             return turn;
         }
@@ -264,7 +289,7 @@ impl Task {
                 () = self.app.stop.cancelled() => {}
                 () = tokio::time::sleep(delay) => {}
             }
-            let _ = spawn_blocking(move || writer.forget()).await;
+            self.app.hls.folders.block(move || writer.forget()).await;
         }
     }
 
@@ -286,7 +311,7 @@ impl Task {
                 let began = segment.began();
                 let began =
                     began.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-                let done = spawn_blocking(move || {
+                let done = self.app.hls.folders.block(move || {
                     let incoming = Incoming {
                         segment: &segment,
                         began,
@@ -297,7 +322,7 @@ impl Task {
                     (writer, results)
                 });
                 let results;
-                (writer, results) = done.await.ok()?;
+                (writer, results) = done.await?;
                 self.take(&writer, results);
             }
             if ended {
@@ -306,12 +331,11 @@ impl Task {
             // The sender is in `self`.
             let _ = changes.changed().await;
         }
-        let (writer, failed) = spawn_blocking(move || {
+        let ended = self.app.hls.folders.block(move || {
             let failed = writer.end();
             (writer, failed)
-        })
-        .await
-        .ok()?;
+        });
+        let (writer, failed) = ended.await?;
         failed.iter().for_each(|failed| self.failed(failed));
         self.publish(&writer);
         Some(writer)

@@ -696,3 +696,49 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
             name.trim().eq_ignore_ascii_case("gzip") && !refused
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(path: &str) -> Option<Target> {
+        let text = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let head = Head::parse(&mut BytesMut::from(text.as_str())).expect("a head");
+        Target::of(&head.expect("a whole one"), ".mp4")
+    }
+
+    #[test]
+    fn files_of_recordings_are_below_their_stream() {
+        let token = Token::random();
+        let of = |path: &str| {
+            let target = target(path)?;
+            let What::File(file, form) = target.what else {
+                return None;
+            };
+            Some((target.path, target.token, file.to_string(), form))
+        };
+        let file = "2026-11-22/13/37-55_0.ts";
+        let wanted = |token, file: &str, form| Some(("live/a/b".to_owned(), token, file.to_owned(), form));
+        assert_eq!(of(&format!("/live/a/b/{file}")), wanted(None, file, Form::Ts));
+        assert_eq!(
+            of(&format!("/live/a/b/session-{token}/{file}")),
+            wanted(Some(token), file, Form::Ts)
+        );
+        let init = "2026-11-22/13/init-37-55_0.mp4";
+        assert_eq!(
+            of(&format!("/live/a/b/{init}?x=1")),
+            wanted(None, init, Form::Fmp4)
+        );
+        for path in [
+            "/2026-11-22/13/37-55_0.ts",
+            "/live/a/b/2026-11-22/13/../37-55_0.ts",
+            "/live/a/b/2026-11-22/%2e%2e/37-55_0.ts",
+            "/live/a/b/2026-11-22/13/%2e%2e%2f37-55_0.ts",
+            "/live/a/b/2026-11-22/13/vod.m3u8",
+        ] {
+            assert_eq!(of(path), None, "{path}");
+        }
+        let playlist = target("/live/a/hls.m3u8").expect("a playlist");
+        assert_eq!((playlist.path.as_str(), playlist.token), ("live/a", None));
+    }
+}
