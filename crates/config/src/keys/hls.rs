@@ -55,7 +55,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 100_000,
             place: Some(|c| &mut c.hls.segments),
         },
-        "Segments in the playlist; more are listed while they last less than three target durations, as players may rely on (RFC 8216). 0 keeps all of them, which is a recording: files below `protocol.hls_save_path`, which `hls.m3u8` in the folder of the stream lists from its beginning, for viewers too. It is complete, with its last line, when the stream has ended.",
+        "Segments in the playlist; more are listed while they last less than three target durations, as players may rely on (RFC 8216). 0 keeps all of them, which is a recording: files below `protocol.hls_save_path`, which `hls.m3u8` in the folder of the stream lists from its beginning, for viewers too. It is complete, with its last line, when the stream has ended; when the stream comes back, a new list takes its place, and the files stay.",
     ),
     Key::zlm(
         "hls.segKeep",
@@ -139,7 +139,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 5.0,
             place: Some(|c| &mut c.hls.part),
         },
-        "Length, in seconds, that the parts of Low-Latency HLS aim at; whole frames are used. It makes the fMP4 playlist (`protocol.enable_hls_fmp4`) a low-latency one: players are about three parts behind instead of three segments. 0 is off.",
+        "Length, in seconds, that the parts of Low-Latency HLS aim at; whole frames are used. It makes the fMP4 playlist (`protocol.enable_hls_fmp4`) a low-latency one: players are about three parts behind instead of three segments. 0 is off. Without effect when `hls.segNum` is 0.",
     ),
     Key::own(
         "hls.sessionPlaylist",

@@ -428,6 +428,9 @@ async fn a_disk_that_does_not_answer_costs_segments_and_nothing_else() -> Result
         viewer.picture().await?;
     }
     assert!(!folder.join("hls.m3u8").exists());
+    // Viewers of HLS do not wait for it either, and stay with what they were given.
+    let (text, own) = playlist(&server, "/live/cam/hls.m3u8").await?;
+    assert!(!text.contains("EVENT"), "{text}");
     let open = |pipe: &PathBuf| {
         let mut options = std::fs::OpenOptions::new();
         options.read(true).custom_flags(libc::O_NONBLOCK).open(pipe)
@@ -454,6 +457,8 @@ async fn a_disk_that_does_not_answer_costs_segments_and_nothing_else() -> Result
         .lines()
         .find_map(|line| line.strip_prefix("tidegate_hls_files_missed_total "));
     assert!(missed.context("a count")?.parse::<u64>()? > 5, "{missed:?}");
+    let text = server.get(&own).await?.text();
+    assert!(text.starts_with("#EXTM3U") && !text.contains("EVENT"), "{text}");
     viewer.picture().await?;
     drop(publisher);
     assert!(server.stop(SOON).await?.success());

@@ -27,7 +27,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
@@ -75,6 +75,9 @@ pub struct Counters {
 /// must not take them all.
 const MAX_WRITING: usize = 64;
 
+/// How long viewers of a recording wait for a disk that takes its first segment; then they get what is in memory.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Folders that are being written to.
 #[derive(Debug)]
 pub struct Folders {
@@ -121,6 +124,10 @@ pub struct Disk {
     lists: Mutex<HashMap<Form, Listing>>,
     /// The last attempt to write failed.
     failing: AtomicBool,
+    /// Since when the disk is waited for.
+    busy: Mutex<Option<Instant>>,
+    /// A viewer was given the playlist from memory. Its numbers are other ones, so it stays with that.
+    memory: AtomicBool,
     /// Nothing more will be written.
     ended: AtomicBool,
 }
@@ -131,17 +138,26 @@ impl Disk {
         self.folder.join(below)
     }
 
-    /// The playlist of everything. `None`: the disk took nothing yet, so what is in memory is all there is.
+    /// The playlist of everything, for a viewer. `None`: the disk takes nothing, so what is in memory is all there is.
     pub fn listing(&self, form: Form) -> Turn<Option<Listing>> {
         let ended = self.ended.load(Ordering::Acquire);
+        if self.memory.load(Ordering::Acquire) {
+            return Turn::Ready(None);
+        }
         if let Some(listing) = self.lists.lock().get(&form) {
             return Turn::Ready(Some(listing.clone()));
         }
-        if ended || self.failing.load(Ordering::Acquire) {
+        let slow = self.busy.lock().is_some_and(|since| since.elapsed() > PATIENCE);
+        if ended || slow || self.failing.load(Ordering::Acquire) {
+            self.memory.store(true, Ordering::Release);
             Turn::Ready(None)
         } else {
             Turn::Wait
         }
+    }
+
+    fn busy(&self, busy: bool) {
+        *self.busy.lock() = busy.then(Instant::now);
     }
 }
 
@@ -207,6 +223,8 @@ impl Target {
             folder: folder.clone(),
             lists: Mutex::default(),
             failing: AtomicBool::new(false),
+            busy: Mutex::default(),
+            memory: AtomicBool::new(false),
             ended: AtomicBool::new(false),
         });
         let plan = Plan {
@@ -256,7 +274,7 @@ pub async fn finished_on_disk(app: &App, key: &StreamKey, form: Form) -> bool {
 
 /// The parameters of the publisher, which are the same in every schema.
 fn params(stream: &Stream) -> String {
-    stream.info(Schema::Hls, std::time::Instant::now()).params
+    stream.info(Schema::Hls, Instant::now()).params
 }
 
 /// The task that writes the files of one stream.
@@ -275,7 +293,9 @@ struct Task {
 impl Task {
     async fn run(mut self, writer: Writer) {
         let turn = self.app.hls.folders.turn(&self.disk.folder);
+        self.disk.busy(true);
         let held = turn.lock().await;
+        self.disk.busy(false);
         let writer = self.write(writer).await;
         self.disk.ended.store(true, Ordering::Release);
         self.broadcast.changed();
@@ -311,6 +331,7 @@ impl Task {
                 let began = segment.began();
                 let began =
                     began.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+                self.disk.busy(true);
                 let done = self.app.hls.folders.block(move || {
                     let incoming = Incoming {
                         segment: &segment,
@@ -323,6 +344,7 @@ impl Task {
                 });
                 let results;
                 (writer, results) = done.await?;
+                self.disk.busy(false);
                 self.take(&writer, results);
             }
             if ended {

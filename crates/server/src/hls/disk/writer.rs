@@ -544,6 +544,26 @@ mod tests {
 
     const HOUR: u64 = 3600;
 
+    /// Where there are several hosts, the names that live viewers follow say which one is meant.
+    #[test]
+    fn names_for_viewers_carry_the_host() {
+        let mut bench = Bench::new(Keeping::All);
+        let mut plan = Bench::plan(&bench.root, Keeping::All);
+        plan.query = "?vhost=a".to_owned();
+        bench.writer = Writer::new(plan);
+        bench.names(0, 13 * HOUR);
+        assert!(
+            bench
+                .text("hls.m3u8")
+                .ends_with("\n2026-11-22/13/00-00_0.ts?vhost=a\n")
+        );
+        assert!(
+            bench
+                .text("hls.fmp4.m3u8")
+                .contains("#EXT-X-MAP:URI=\"init.mp4?vhost=a\"\n")
+        );
+    }
+
     #[test]
     fn a_recording_lists_everything_in_one_playlist() {
         let mut bench = Bench::new(Keeping::All);
