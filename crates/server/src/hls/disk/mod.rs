@@ -30,6 +30,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 use writer::{Failed, Incoming, Plan, Writer, Written};
 
@@ -71,36 +72,54 @@ pub struct Counters {
     pub errors: AtomicU64,
 }
 
-/// Most streams that write at one moment. Each takes a thread for as long as the disk needs, and a disk that does not answer at all
-/// must not take them all.
-const MAX_WRITING: usize = 64;
+/// Most streams that write at one moment, and most viewers that read. Each takes a thread for as long as the disk needs, and a disk
+/// that does not answer at all must not take them all.
+const MAX_AT_ONCE: usize = 64;
+
+/// How long a viewer waits for each piece of a file.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long viewers of a recording wait for a disk that takes its first segment; then they get what is in memory.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Folders that are being written to.
+/// Folders that are written to and read from.
 #[derive(Debug)]
 pub struct Folders {
     /// Two lives of one stream write one after the other.
     turns: Mutex<HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>,
-    writing: Semaphore,
+    writing: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
 }
 
 impl Default for Folders {
     fn default() -> Self {
         Self {
             turns: Mutex::default(),
-            writing: Semaphore::new(MAX_WRITING),
+            writing: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+            reading: Arc::new(Semaphore::new(MAX_AT_ONCE)),
         }
     }
 }
 
 impl Folders {
-    /// Does something that blocks, when it is its turn. `None`: a defect, which was reported where it happened.
-    async fn block<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        // It is never closed.
-        let _slot = self.writing.acquire().await.ok()?;
-        spawn_blocking(act).await.ok()
+    /// Writes, when it is its turn. `None`: a defect, which was reported where it happened.
+    async fn write<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        block(&self.writing, act).await
+    }
+
+    /// Reads for a viewer, when it is its turn.
+    ///
+    /// # Errors
+    ///
+    /// That of `act`; [`io::ErrorKind::TimedOut`] when there is no answer from the disk for [`READ_TIMEOUT`].
+    pub async fn read<T: Send + 'static>(
+        &self,
+        act: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let read = timeout(READ_TIMEOUT, block(&self.reading, act)).await;
+        let silent = || io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer");
+        read.map_err(|_| silent())?
+            .ok_or_else(|| io::Error::other("reading failed by a defect"))?
     }
 
     fn turn(&self, folder: &Path) -> Arc<tokio::sync::Mutex<()>> {
@@ -113,6 +132,21 @@ impl Folders {
         folders.insert(folder.to_owned(), Arc::downgrade(&turn));
         turn
     }
+}
+
+/// Does something that blocks, in a slot that is free again when it is done, whether somebody still waits for it or not.
+async fn block<T: Send + 'static>(
+    slots: &Arc<Semaphore>,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    // It is never closed.
+    let slot = slots.clone().acquire_owned().await.ok()?;
+    let act = move || {
+        let done = act();
+        drop(slot);
+        done
+    };
+    spawn_blocking(act).await.ok()
 }
 
 /// The files of a stream, for those who read them.
@@ -267,9 +301,7 @@ pub async fn finished_on_disk(app: &App, key: &StreamKey, form: Form) -> bool {
         file.read_exact_at(&mut end, length.saturating_sub(END.len() as u64))?;
         Ok(end == END.as_bytes())
     };
-    spawn_blocking(look)
-        .await
-        .is_ok_and(|found| found.unwrap_or(false))
+    app.hls.folders.read(look).await.unwrap_or(false)
 }
 
 /// The parameters of the publisher, which are the same in every schema.
@@ -309,7 +341,7 @@ impl Task {
                 () = self.app.stop.cancelled() => {}
                 () = tokio::time::sleep(delay) => {}
             }
-            self.app.hls.folders.block(move || writer.forget()).await;
+            self.app.hls.folders.write(move || writer.forget()).await;
         }
     }
 
@@ -332,7 +364,7 @@ impl Task {
                 let began =
                     began.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
                 self.disk.busy(true);
-                let done = self.app.hls.folders.block(move || {
+                let done = self.app.hls.folders.write(move || {
                     let incoming = Incoming {
                         segment: &segment,
                         began,
@@ -353,7 +385,7 @@ impl Task {
             // The sender is in `self`.
             let _ = changes.changed().await;
         }
-        let ended = self.app.hls.folders.block(move || {
+        let ended = self.app.hls.folders.write(move || {
             let failed = writer.end();
             (writer, failed)
         });

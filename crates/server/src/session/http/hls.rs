@@ -29,7 +29,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 /// The cookie that ZLM knows its viewers by.
@@ -420,10 +419,7 @@ impl<S: Io> Exchange<'_, S> {
         };
         let busy = viewer.busy();
         let path = recording.path(name);
-        let served = match spawn_blocking(move || open(&path))
-            .await
-            .map_err(io::Error::other)?
-        {
+        let served = match self.app.hls.folders.read(move || open(&path)).await {
             Ok((file, length)) => {
                 let mut headers = HeaderMap::new();
                 headers.insert(CONTENT_TYPE, media_type(form));
@@ -469,11 +465,16 @@ impl<S: Io> Exchange<'_, S> {
         while offset < length {
             let count = usize::try_from(length - offset).map_or(PIECE, |left| left.min(PIECE));
             let file = file.clone();
-            let read = spawn_blocking(move || {
+            let read = self.app.hls.folders.read(move || {
                 let mut piece = vec![0; count];
                 file.read_exact_at(&mut piece, offset).map(|()| piece)
             });
-            parts.push(read.await.map_err(io::Error::other)??.into());
+            let piece = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Served::Over),
+                piece = read => piece?,
+            };
+            parts.push(piece.into());
             write_parts(&mut self.accepted.io, std::mem::take(&mut parts), &stop).await?;
             viewer.add_bytes(count as u64);
             offset += count as u64;
