@@ -8,6 +8,7 @@
 //! - [`live`]: what was cut, as far as it is kept; what viewers ask of it.
 //! - [`playlist`]: the texts.
 //! - [`name`]: what segments and parts are called.
+//! - [`record`]: the names and playlists of recordings, which are files.
 //!
 //! A [`segment::Segment`] holds *frames*, shared with the stream's other rings. Its bytes are made when the first viewer asks
 //! for them, once for each form, MPEG-TS or fMP4. So a stream that nobody watches over HLS costs next to nothing to keep ready,
@@ -18,6 +19,7 @@ pub mod live;
 pub mod name;
 pub mod packager;
 pub mod playlist;
+pub mod record;
 pub mod segment;
 
 pub use live::{Live, Reload, Turn};

@@ -125,6 +125,18 @@ impl Live {
         self.state.lock().segments.back().cloned()
     }
 
+    /// The number of the oldest complete segment that is kept.
+    pub fn oldest(&self) -> Option<u64> {
+        self.state.lock().segments.front().map(|segment| segment.sequence)
+    }
+
+    /// The oldest complete segment whose number is at least `sequence`, as far as they are kept.
+    pub fn next(&self, sequence: u64) -> Option<Arc<Segment>> {
+        let state = self.state.lock();
+        let mut segments = state.segments.iter();
+        segments.find(|segment| segment.sequence >= sequence).cloned()
+    }
+
     /// Complete segments whose number is at least `sequence`, as far as they are kept.
     pub fn since(&self, sequence: u64) -> Vec<Arc<Segment>> {
         let state = self.state.lock();
@@ -152,6 +164,9 @@ impl Live {
     pub fn observe(&self, now: Duration) {
         let mut state = self.state.lock();
         let Some(edge) = state.edge else { return };
+        if let Some(newest) = state.segments.back() {
+            newest.observe(now);
+        }
         let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let epoch = now.saturating_sub(edge.as_millis());
         match state.epoch {
@@ -430,7 +445,7 @@ impl State {
 }
 
 /// Rounded to nearest, at least 1 (RFC 8216bis, section 4.4.3.1).
-fn seconds(time: MediaTime) -> u64 {
+pub(crate) fn seconds(time: MediaTime) -> u64 {
     u64::try_from((time.as_micros().saturating_add(500_000)) / 1_000_000)
         .unwrap_or(0)
         .max(1)

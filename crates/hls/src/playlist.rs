@@ -249,7 +249,7 @@ fn part_line(out: &mut String, start: u64, index: usize, part: &crate::segment::
 }
 
 /// The wall clock time of a media time, in UTC with milliseconds (section 4.4.4.6).
-fn date(out: &mut String, epoch: Option<i64>, time: MediaTime) {
+pub(crate) fn date(out: &mut String, epoch: Option<i64>, time: MediaTime) {
     let Some(epoch) = epoch else { return };
     let millis = u64::try_from(epoch.saturating_add(time.as_millis())).unwrap_or(0);
     let (year, month, day) = civil(millis / 86_400_000);
@@ -350,7 +350,7 @@ fn micros(duration: Duration) -> MediaTime {
 }
 
 /// Seconds with five decimals, as many as make rounding inaudible.
-struct Seconds(MediaTime);
+pub(crate) struct Seconds(pub MediaTime);
 
 impl std::fmt::Display for Seconds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use container::{mp4, ts};
 use media::{Frame, MediaTime, Track, TrackId};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// The tracks that segments are made of, and what fMP4 players need of them first.
 #[derive(Debug)]
@@ -154,6 +155,8 @@ pub struct Segment {
     /// The state of the MPEG-TS muxer where it begins.
     muxer: ts::Muxer,
     ts: OnceLock<Bytes>,
+    /// When it was complete, as time since 1970.
+    completed: OnceLock<Duration>,
 }
 
 /// Where a segment begins.
@@ -187,7 +190,20 @@ impl Segment {
             init,
             muxer,
             ts: OnceLock::new(),
+            completed: OnceLock::new(),
         }
+    }
+
+    /// Tells when it was complete; what was told first counts.
+    pub(crate) fn observe(&self, now: Duration) {
+        self.completed.get_or_init(|| now);
+    }
+
+    /// When it began by the wall clock, as time since 1970: its length before it was complete. Unlike `EXT-X-PROGRAM-DATE-TIME` this
+    /// does not drift if the sender's clock does. `None` until [`crate::Live::observe`] was called after it.
+    pub fn began(&self) -> Option<Duration> {
+        let length = Duration::from_micros(u64::try_from(self.duration.as_micros()).unwrap_or(0));
+        self.completed.get().map(|end| end.saturating_sub(length))
     }
 
     /// Its bytes, in pieces to be written one after the other. Made on the first call.

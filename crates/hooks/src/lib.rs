@@ -33,6 +33,7 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use body::record_ts::RecordedFile;
 pub use decide::Answered;
 pub use hook::Hook;
 pub use metrics::Metrics;

@@ -15,6 +15,7 @@ mod files;
 mod hls;
 mod link;
 mod listen;
+mod local_time;
 mod log;
 mod maybe;
 mod meter;
@@ -68,7 +69,7 @@ fn serve(args: &cli::RunArgs) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(run::run(args, loaded))
+    block_on(run::run(args, loaded))
 }
 
 fn check(args: &cli::CheckArgs) -> ExitCode {
@@ -91,7 +92,15 @@ fn check(args: &cli::CheckArgs) -> ExitCode {
 
 fn demo(args: &cli::DemoArgs) -> anyhow::Result<()> {
     log::init("warn", config::LogFormat::Text)?;
-    runtime()?.block_on(demo::run(args))
+    block_on(demo::run(args))
+}
+
+fn block_on(everything: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(everything);
+    // What had its time has ended. A write to a disk that does not answer cannot be ended, and must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -28,6 +28,8 @@ pub struct Counters {
     pub panics: AtomicU64,
     /// HLS requests that waited for something new in vain.
     pub hls_timeouts: AtomicU64,
+    /// HLS on disk.
+    pub disk: crate::hls::disk::Counters,
     /// RTP, in and out.
     pub rtp: Arc<RtpCounters>,
     loads: Mutex<Loads>,
@@ -290,6 +292,31 @@ fn server(registry: &mut Registry, app: &App) {
         "hls_timeouts",
         "HLS requests that waited in vain for something new",
         read(&counters.hls_timeouts),
+    );
+    let disk = &counters.disk;
+    counter(
+        registry,
+        "hls_files_written",
+        "Segments of HLS written to disk",
+        read(&disk.written),
+    );
+    bytes(
+        registry,
+        "hls_files",
+        "Segments of HLS written to disk",
+        read(&disk.bytes),
+    );
+    counter(
+        registry,
+        "hls_files_missed",
+        "Segments of HLS that were gone before the disk took them",
+        read(&disk.missed),
+    );
+    counter(
+        registry,
+        "hls_file_errors",
+        "Files of HLS that could not be written",
+        read(&disk.errors),
     );
     let rtp = &counters.rtp;
     let names: [(&str, &str, &AtomicU64); 6] = [

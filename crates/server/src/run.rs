@@ -296,9 +296,10 @@ pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result
     {
         services.shutdown().await;
     }
-    // Each of them ends with the token.
+    // Each of them ends with the token or with its stream; recordings still write their last segment.
     app.tasks.close();
-    if timeout(Duration::from_secs(1), app.tasks.wait()).await.is_err() {
+    let patience = grace.max(Duration::from_secs(1));
+    if timeout(patience, app.tasks.wait()).await.is_err() {
         warn!(left = app.tasks.len(), "tasks that did not end in time");
     }
     app.processes.shutdown(POLITE).await;

@@ -55,14 +55,14 @@ pub(super) const KEYS: &[Key] = &[
             max: 100_000,
             place: Some(|c| &mut c.hls.segments),
         },
-        "Segments in the playlist; more are listed while they last less than three target durations, as players may rely on (RFC 8216). 0 keeps all of them, which is a recording.",
+        "Segments in the playlist; more are listed while they last less than three target durations, as players may rely on (RFC 8216). 0 keeps all of them, which is a recording: files below `protocol.hls_save_path`, which `hls.m3u8` in the folder of the stream lists from its beginning, for viewers too. It is complete, with its last line, when the stream has ended; when the stream comes back, a new list takes its place, and the files stay.",
     ),
-    Key::stored(
+    Key::zlm(
         "hls.segKeep",
         "0",
         New,
         Kind::Bool(Some(|c| &mut c.hls.keep)),
-        "Keep the files of a live playlist, with a `vod.m3u8` per folder.",
+        "Write every segment of the live playlist to a file below `protocol.hls_save_path`, too, and keep it, with a `vod.m3u8` (or `vod.fmp4.m3u8`) in the folder of each hour. Viewers are served from memory as without it. Without effect when `hls.segNum` is 0.",
     ),
     Key::zlm(
         "hls.segDelay",
@@ -98,12 +98,12 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Write buffer of ZLMediaKit for segments, in bytes.",
     ),
-    Key::stored(
+    Key::zlm(
         "hls.broadcastRecordTs",
         "0",
         Hot,
         Kind::Bool(Some(|c| &mut c.hls.broadcast_record_ts)),
-        "Send `on_record_ts` for every segment.",
+        "Send `on_record_ts` for every segment. If no files are kept (`hls.segNum` above 0, `hls.segKeep` 0), this writes them, so that there is something to fetch: each is deleted when its segment left the playlist and `hls.segRetain`, the last ones `hls.deleteDelaySec` after the end of the stream, or when the server stops.",
     ),
     Key::zlm(
         "hls.deleteDelaySec",
@@ -114,7 +114,7 @@ pub(super) const KEYS: &[Key] = &[
             max: YEAR_S,
             place: Some(|c| &mut c.hls.delete_delay),
         },
-        "How long, in seconds, the viewers of a stream that has ended can still fetch its last playlist and segments.",
+        "How long, in seconds, the viewers of a stream that has ended can still fetch its last playlist and segments, and how long the files stay that `hls.broadcastRecordTs` alone has written.",
     ),
     Key::zlm(
         "hls.fastRegister",
@@ -139,7 +139,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 5.0,
             place: Some(|c| &mut c.hls.part),
         },
-        "Length, in seconds, that the parts of Low-Latency HLS aim at; whole frames are used. It makes the fMP4 playlist (`protocol.enable_hls_fmp4`) a low-latency one: players are about three parts behind instead of three segments. 0 is off.",
+        "Length, in seconds, that the parts of Low-Latency HLS aim at; whole frames are used. It makes the fMP4 playlist (`protocol.enable_hls_fmp4`) a low-latency one: players are about three parts behind instead of three segments. 0 is off. Without effect when `hls.segNum` is 0.",
     ),
     Key::own(
         "hls.sessionPlaylist",

@@ -183,10 +183,11 @@ pub(super) const KEYS: &[Key] = &[
         Some(|c| &mut c.hook.on_record_mp4),
         "Told that an MP4 file is complete.",
     ),
-    later(
+    receiver(
         "hook.on_record_ts",
+        Hot,
         Some(|c| &mut c.hook.on_record_ts),
-        "Told that an HLS segment is complete.",
+        "Told that an HLS segment is on disk, if `hls.broadcastRecordTs` is 1.",
     ),
     later(
         "hook.on_rtp_server_timeout",

@@ -174,12 +174,12 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Path(Some(|c| &mut c.protocol.options.mp4_save_path)),
         "Root folder of MP4 recordings and of their playback.",
     ),
-    Key::stored(
+    Key::zlm(
         "protocol.hls_save_path",
         "./www",
         New,
         Kind::Path(Some(|c| &mut c.protocol.options.hls_save_path)),
-        "Root folder of HLS files.",
+        "Root folder of HLS files, which are in `APP/STREAM` below it, or `VHOST/APP/STREAM` with `general.enableVhost`. They are written with `hls.segNum=0`, `hls.segKeep=1` or `hls.broadcastRecordTs=1`.",
     ),
 ];
 

@@ -5,6 +5,7 @@ use crate::body::flow_report::FlowReport;
 use crate::body::http_access::HttpAccess;
 use crate::body::play::Play;
 use crate::body::publish::Publish;
+use crate::body::record_ts::{RecordTs, RecordedFile};
 use crate::body::rtsp_auth::RtspAuth;
 use crate::body::rtsp_realm::RtspRealm;
 use crate::body::server_exited::ServerExited;
@@ -380,6 +381,22 @@ fn on_server_started() {
             .collect();
         assert_eq!(config.len(), 179);
         check(&name, &body, &ServerStarted::new(&config));
+    }
+}
+
+#[test]
+fn on_record_ts() {
+    for (name, body) in captures("on_record_ts") {
+        let file = RecordedFile {
+            name: text(&body, "file_name").to_owned(),
+            folder: text(&body, "folder").into(),
+            size: number(&body, "file_size"),
+            // Whatever the fraction of the second is.
+            start: Duration::from_millis(number(&body, "start_time") * 1000 + 990),
+            length: Duration::from_secs_f64(body["time_len"].as_f64().unwrap()),
+        };
+        let key = key(&body);
+        check(&name, &body, &RecordTs::new(&key, text(&body, "params"), &file));
     }
 }
 

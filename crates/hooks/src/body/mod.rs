@@ -6,6 +6,7 @@ pub mod flow_report;
 pub mod http_access;
 pub mod play;
 pub mod publish;
+pub mod record_ts;
 pub mod rtsp_auth;
 pub mod rtsp_realm;
 pub mod server_exited;

@@ -11,6 +11,7 @@ pub use queue::{MAX_BYTES, MAX_EVENTS};
 
 use crate::body;
 use crate::body::flow_report::FlowReport;
+use crate::body::record_ts::{RecordTs, RecordedFile};
 use crate::body::server_exited::ServerExited;
 use crate::body::server_keepalive::ServerKeepalive;
 use crate::body::server_started::ServerStarted;
@@ -77,6 +78,15 @@ pub enum Event {
         /// A player, else a publisher.
         player: bool,
     },
+    /// A segment of HLS is on disk. (`on_record_ts`)
+    RecordTs {
+        /// The stream.
+        key: StreamKey,
+        /// The publisher's parameters.
+        params: String,
+        /// The file.
+        file: Box<RecordedFile>,
+    },
     /// The server started. (`on_server_started`)
     ServerStarted {
         /// The whole configuration: `section.key` and value, `api.secret` included.
@@ -94,6 +104,7 @@ impl Event {
         match self {
             Self::Registered { .. } | Self::Removed { .. } => Hook::StreamChanged,
             Self::FlowReport { .. } => Hook::FlowReport,
+            Self::RecordTs { .. } => Hook::RecordTs,
             Self::ServerStarted { .. } => Hook::ServerStarted,
             Self::ServerExited => Hook::ServerExited,
             Self::Keepalive(_) => Hook::ServerKeepalive,
@@ -104,7 +115,7 @@ impl Event {
     fn key(&self) -> Option<&StreamKey> {
         match self {
             Self::Registered { info, .. } => Some(&info.key),
-            Self::Removed { key, .. } => Some(key),
+            Self::Removed { key, .. } | Self::RecordTs { key, .. } => Some(key),
             Self::FlowReport { access, .. } => Some(&access.key),
             Self::ServerStarted { .. } | Self::ServerExited | Self::Keepalive(_) => None,
         }
@@ -116,6 +127,7 @@ impl Event {
             Self::Registered { info, .. } => Some(info.schema),
             Self::Removed { schema, .. } => Some(*schema),
             Self::FlowReport { .. }
+            | Self::RecordTs { .. }
             | Self::ServerStarted { .. }
             | Self::ServerExited
             | Self::Keepalive(_) => None,
@@ -124,7 +136,8 @@ impl Event {
 
     const fn rank(&self) -> Rank {
         match self {
-            Self::Keepalive(_) | Self::FlowReport { .. } => Rank::Spare,
+            // Segments are so many that they would push everything else out.
+            Self::Keepalive(_) | Self::FlowReport { .. } | Self::RecordTs { .. } => Rank::Spare,
             Self::Registered { .. } | Self::Removed { .. } => Rank::State,
             Self::ServerStarted { .. } | Self::ServerExited => Rank::Critical,
         }
@@ -140,6 +153,7 @@ impl Event {
                 duration,
                 player,
             } => body::encode(&FlowReport::new(access, *bytes, *duration, *player)),
+            Self::RecordTs { key, params, file } => body::encode(&RecordTs::new(key, params, file)),
             Self::ServerStarted { config } => body::encode(&ServerStarted::new(config)),
             Self::ServerExited => body::encode(&ServerExited {}),
             Self::Keepalive(statistic) => body::encode(&ServerKeepalive::new(statistic)),

@@ -131,6 +131,7 @@ impl Control {
                 let settings = rules::settings(&self.app.config());
                 self.handle(Event::Settings(Box::new(settings)));
                 self.static_rules();
+                self.app.hls.reconfigure(&self.app);
             }
         }
     }

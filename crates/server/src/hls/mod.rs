@@ -3,18 +3,20 @@
 //! The cutting is a muxer in the hub (`hls::Packager`), so it runs in the publisher's task. Requests of viewers find its results
 //! here, by the stream's incarnation; a viewer is a session of its own, since its connections come and go ([`viewers`]).
 
+pub mod disk;
 pub mod viewers;
 
 use crate::app::App;
 use crate::containers;
 use config::Config;
+use disk::{Disk, Folders, Keeping, Target};
 use hls::{Change, Live, Packager};
 use hub::Stream;
 use lifecycle::Event;
 use media::{MediaTime, ProtocolOptions, Schema};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,10 +28,17 @@ pub struct Hls {
     streams: Mutex<HashMap<u64, Entry>>,
     /// Who watches.
     pub viewers: Viewers,
+    /// Where files are being written.
+    pub folders: Folders,
 }
 
 /// One stream.
 struct Entry {
+    stream: Weak<Stream>,
+    /// What is kept of it on disk, whatever the configuration says by now.
+    keeping: Option<Keeping>,
+    /// Where.
+    target: Target,
     /// Made only while somebody watches.
     on_demand: bool,
     options: hls::Options,
@@ -48,12 +57,28 @@ pub struct Broadcast {
     changes: watch::Sender<u64>,
     /// Cancelled when nothing will come any more. Apart from the changes, so that viewers are not woken for each of them.
     pub ended: CancellationToken,
+    disk: OnceLock<Arc<Disk>>,
 }
 
 impl Broadcast {
     /// To wait for the next change with. What changed before this call is not told.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Its files, if there are any.
+    pub fn disk(&self) -> Option<&Arc<Disk>> {
+        self.disk.get()
+    }
+
+    /// The recording that viewers are served from.
+    pub fn recording(&self) -> Option<&Arc<Disk>> {
+        self.disk().filter(|disk| disk.keeping == Keeping::All)
+    }
+
+    /// Wakes everyone who waits for a change.
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -67,15 +92,22 @@ pub struct Use {
 
 impl Hls {
     /// A stream was opened. It is cut from now on, unless that is to be done on demand.
-    pub fn open(&self, app: &App, stream: &Arc<Stream>, schemas: &[Schema], protocol: &ProtocolOptions) {
+    pub fn open(&self, app: &Arc<App>, stream: &Arc<Stream>, schemas: &[Schema], protocol: &ProtocolOptions) {
         let schemas: Vec<Schema> = schemas.iter().copied().filter(|schema| is_hls(*schema)).collect();
         if schemas.is_empty() {
             return;
         }
         stream.set_recording_hls(schemas.contains(&Schema::Hls));
+        let config = app.config();
+        let suffix = fmp4_suffix(&config);
+        let keeping = Keeping::of(&config);
         let mut entry = Entry {
-            on_demand: protocol.on_demand(Schema::Hls),
-            options: options(&app.config()),
+            stream: Arc::downgrade(stream),
+            keeping: keeping.filter(|keeping| *keeping != Keeping::Window),
+            target: Target::new(&config, stream.key(), &schemas, &protocol.hls_save_path, suffix),
+            // A recording has no gaps while nobody watches.
+            on_demand: protocol.on_demand(Schema::Hls) && keeping != Some(Keeping::All),
+            options: options(&config),
             schemas,
             broadcast: None,
             users: 0,
@@ -84,6 +116,16 @@ impl Hls {
             entry.begin(app, stream);
         }
         self.streams.lock().insert(stream.incarnation(), entry);
+    }
+
+    /// The configuration changed: segments may have to be written that nobody wanted before.
+    pub fn reconfigure(&self, app: &Arc<App>) {
+        for entry in self.streams.lock().values() {
+            if let (Some(stream), Some(broadcast)) = (entry.stream.upgrade(), &entry.broadcast) {
+                let next = broadcast.live.newest().map(|newest| newest.sequence + 1);
+                entry.record(app, &stream, broadcast, next);
+            }
+        }
     }
 
     /// A stream is gone. Its viewers keep what was cut.
@@ -140,12 +182,13 @@ impl Drop for Use {
 
 impl Entry {
     /// Attaches the packager. A failure means that the stream has just been closed: then nobody asks for it any more.
-    fn begin(&mut self, app: &App, stream: &Arc<Stream>) {
+    fn begin(&mut self, app: &Arc<App>, stream: &Arc<Stream>) {
         let live = Live::new(self.options.clone());
         let broadcast = Arc::new(Broadcast {
             live: live.clone(),
             changes: watch::Sender::new(0),
             ended: CancellationToken::new(),
+            disk: OnceLock::new(),
         });
         let (link, key, incarnation) = (app.link.clone(), stream.key().clone(), stream.incarnation());
         let (schemas, told) = (self.schemas.clone(), broadcast.clone());
@@ -153,7 +196,7 @@ impl Entry {
         let on_change = move |change| {
             told.live
                 .observe(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-            told.changes.send_modify(|count| *count = count.wrapping_add(1));
+            told.changed();
             match change {
                 Change::Segment { first: true } => {
                     for schema in &schemas {
@@ -170,7 +213,22 @@ impl Entry {
         };
         let packager = || -> Box<dyn media::Mux> { Box::new(Packager::new(live, Box::new(on_change))) };
         if stream.attach_eager(containers::HLS, packager).is_ok() {
+            // What the cached group of pictures gave is written, too.
+            self.record(app, stream, &broadcast, None);
             self.broadcast = Some(broadcast);
+        }
+    }
+
+    /// Begins to write files, if there are to be any and there are none yet: those from `next` on, or all.
+    fn record(&self, app: &Arc<App>, stream: &Arc<Stream>, broadcast: &Arc<Broadcast>, next: Option<u64>) {
+        let told = app.config().hls.broadcast_record_ts.then_some(Keeping::Window);
+        let Some(keeping) = self.keeping.or(told) else {
+            return;
+        };
+        if broadcast.disk.get().is_none()
+            && let Some(disk) = self.target.begin(app, stream, broadcast, keeping, next)
+        {
+            let _ = broadcast.disk.set(disk);
         }
     }
 }
@@ -188,8 +246,13 @@ fn options(config: &Config) -> hls::Options {
     };
     hls::Options {
         segment: time(hls.segment),
-        part: (!hls.part.is_zero()).then(|| time(hls.part)),
-        listed: hls.segments.max(1) as usize,
+        // A recording lists whole segments.
+        part: (!hls.part.is_zero() && hls.segments > 0).then(|| time(hls.part)),
+        listed: if hls.segments > 0 {
+            hls.segments as usize
+        } else {
+            LISTED_OF_RECORDING
+        },
         retained: hls.retain as usize,
         delay: hls.delay as usize,
         first_gop: hls.fast_register,
@@ -200,6 +263,9 @@ fn options(config: &Config) -> hls::Options {
         max_segment_bytes: usize::try_from(config.general.ring_max_bytes).unwrap_or(usize::MAX),
     }
 }
+
+/// Segments in the playlist from memory that viewers of a recording get while the disk takes nothing; the reference's `hls.segNum`.
+const LISTED_OF_RECORDING: usize = 3;
 
 fn fmp4_suffix(config: &Config) -> &'static str {
     match config.hls.fmp4_suffix.as_str() {

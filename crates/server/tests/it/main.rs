@@ -6,6 +6,7 @@ mod clients;
 mod edges;
 mod ffmpeg_source;
 mod files;
+mod hls_disk;
 mod hook_service;
 mod integrity;
 mod on_demand;

@@ -1,4 +1,4 @@
-//! HLS over HTTP: playlists, segments and parts out of memory.
+//! HLS over HTTP: playlists, segments and parts out of memory, recordings from the disk.
 
 use super::head::Head;
 use super::live::{access_to, chatter, cross_origin};
@@ -6,6 +6,7 @@ use super::response;
 use crate::app::App;
 use crate::egress::write_parts;
 use crate::files::conditions::{Part, range};
+use crate::hls::disk::{Listing, finished_on_disk};
 use crate::hls::viewers::{Id, Place, Token, Viewer};
 use crate::link::Answer;
 use crate::metrics::Counters;
@@ -17,13 +18,17 @@ use axum::http::header::{
 use axum::http::{Method, StatusCode};
 use bytes::{Bytes, BytesMut};
 use hls::playlist::{self, Text, Variant};
+use hls::record::{self, FilePath};
 use hls::{Form, Name, Reload, Turn};
 use hub::CountAs;
 use lifecycle::{Protocol, Refusal};
 use media::{Schema, StreamKey};
 use percent_encoding::percent_decode_str;
+use std::fs::File;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
@@ -52,8 +57,13 @@ pub struct Target {
 
 #[derive(Debug, PartialEq, Eq)]
 enum What {
-    Playlist { form: Form, delayed: bool },
+    Playlist {
+        form: Form,
+        delayed: bool,
+    },
     Media(Name, Form),
+    /// A file of a recording.
+    File(FilePath, Form),
 }
 
 /// What became of a request.
@@ -73,21 +83,15 @@ impl Target {
             return None;
         }
         let path = percent_decode_str(head.uri.path()).decode_utf8().ok()?;
-        let (folder, file) = path.trim_start_matches('/').rsplit_once('/')?;
-        let playlist = |form, delayed| What::Playlist { form, delayed };
-        let what = match file {
-            "hls.m3u8" => playlist(Form::Ts, false),
-            "hls.fmp4.m3u8" => playlist(Form::Fmp4, false),
-            "hls_delay.m3u8" => playlist(Form::Ts, true),
-            "hls_delay.fmp4.m3u8" => playlist(Form::Fmp4, true),
-            _ => {
-                let name = Name::parse(file, fmp4_suffix)?;
-                let form = match name {
-                    Name::Segment { form, .. } => form,
-                    Name::Init(_) | Name::Part { .. } => Form::Fmp4,
-                };
-                What::Media(name, form)
-            }
+        let path = path.trim_start_matches('/');
+        let (folder, file) = path.rsplit_once('/')?;
+        let below = path.rmatch_indices('/').nth(2).and_then(|(at, _)| {
+            let (file, form) = FilePath::parse(path.get(at + 1..)?, fmp4_suffix)?;
+            Some((path.get(..at)?, What::File(file, form)))
+        });
+        let (folder, what) = match (below, file) {
+            (Some(below), _) => below,
+            (None, file) => (folder, Self::named(file, fmp4_suffix)?),
         };
         let (path, token) = match folder.rsplit_once('/') {
             Some((path, last)) => match last.strip_prefix(SESSION).and_then(Token::parse) {
@@ -100,6 +104,25 @@ impl Target {
             path: path.to_owned(),
             token,
             what,
+        })
+    }
+
+    /// What is called so in the folder of a stream.
+    fn named(file: &str, fmp4_suffix: &str) -> Option<What> {
+        let playlist = |form, delayed| What::Playlist { form, delayed };
+        Some(match file {
+            "hls.m3u8" => playlist(Form::Ts, false),
+            "hls.fmp4.m3u8" => playlist(Form::Fmp4, false),
+            "hls_delay.m3u8" => playlist(Form::Ts, true),
+            "hls_delay.fmp4.m3u8" => playlist(Form::Fmp4, true),
+            _ => {
+                let name = Name::parse(file, fmp4_suffix)?;
+                let form = match name {
+                    Name::Segment { form, .. } => form,
+                    Name::Init(_) | Name::Part { .. } => Form::Fmp4,
+                };
+                What::Media(name, form)
+            }
         })
     }
 }
@@ -134,6 +157,7 @@ pub async fn serve<S: Io>(
     match target.what {
         What::Playlist { form, delayed } => exchange.playlist(target.token, form, delayed).await,
         What::Media(name, form) => exchange.media(target.token, name, form).await,
+        What::File(file, form) => exchange.file(target.token, &file.to_string(), form).await,
     }
 }
 
@@ -268,6 +292,10 @@ impl<S: Io> Exchange<'_, S> {
             Err((status, text)) => {
                 pending.guard.ends(true, "refused");
                 drop(pending);
+                if status == StatusCode::NOT_FOUND && finished_on_disk(app, &self.key, form).await {
+                    // A recording of an earlier life: a file like others.
+                    return Ok(Admitted::Over(Served::NotOurs));
+                }
                 return self.refuse(status, text).await.map(Admitted::Over);
             }
         };
@@ -337,6 +365,14 @@ impl<S: Io> Exchange<'_, S> {
             Ok(reload) => reload,
             Err(text) => return self.refuse(StatusCode::BAD_REQUEST, text).await,
         };
+        if let Some(recording) = viewer.broadcast.recording().filter(|_| !delayed) {
+            match self.wait(viewer, || recording.listing(form)).await? {
+                Waited::Ready(Some(listing)) => return self.send_listing(viewer, listing).await,
+                Waited::Ready(None) => {}
+                Waited::Refused(status, text) => return self.refuse(status, text).await,
+                Waited::Left => return Ok(Served::Over),
+            }
+        }
         let live = viewer.broadcast.live.clone();
         let turn = self.wait(viewer, || live.playlist(form, reload)).await?;
         match turn {
@@ -362,14 +398,99 @@ impl<S: Io> Exchange<'_, S> {
         self.answer(StatusCode::OK, headers, vec![body.clone()]).await
     }
 
-    async fn media(&mut self, token: Option<Token>, name: Name, form: Form) -> io::Result<Served> {
-        let viewer = self.known(token, form, true);
-        let Some(viewer) = viewer else {
-            if token.is_some() {
-                return self.refuse(StatusCode::NOT_FOUND, String::new()).await;
-            }
-            return Ok(Served::NotOurs);
+    /// There is nothing of the name here. Without a token it may be a file like others.
+    async fn nothing(&mut self, token: Option<Token>) -> io::Result<Served> {
+        match token {
+            Some(_) => self.refuse(StatusCode::NOT_FOUND, String::new()).await,
+            None => Ok(Served::NotOurs),
+        }
+    }
+
+    /// A file of a recording, for a viewer of its playlist.
+    async fn file(&mut self, token: Option<Token>, name: &str, form: Form) -> io::Result<Served> {
+        let Some(viewer) = self.known(token, form, true) else {
+            return self.nothing(token).await;
         };
+        let Some(recording) = viewer.broadcast.recording() else {
+            return self.nothing(token).await;
+        };
+        let busy = viewer.busy();
+        let path = recording.path(name);
+        let served = match self.app.hls.folders.read(move || open(&path)).await {
+            Ok((file, length)) => {
+                let mut headers = HeaderMap::new();
+                headers.insert(CONTENT_TYPE, media_type(form));
+                // A file of a recording does not change.
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
+                self.send_file(&viewer, headers, file, length).await
+            }
+            Err(_) => self.nothing(token).await,
+        };
+        drop(busy);
+        served
+    }
+
+    async fn send_listing(&mut self, viewer: &Viewer, listing: Listing) -> io::Result<Served> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, PLAYLIST);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self.set_cookie(&mut headers, viewer.id.token);
+        self.send_file(viewer, headers, listing.file, listing.length)
+            .await
+    }
+
+    /// Writes an answer whose body is the beginning of a file, a piece at a time.
+    async fn send_file(
+        &mut self,
+        viewer: &Viewer,
+        mut headers: HeaderMap,
+        file: Arc<File>,
+        length: u64,
+    ) -> io::Result<Served> {
+        cross_origin(self.app, self.head, &mut headers);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        let idle = self.app.config().http.keep_alive.as_secs();
+        let head = response::head(StatusCode::OK, &headers, idle, !self.head.keep_alive);
+        let mut parts = vec![Bytes::from(head)];
+        let length = if self.head.method == Method::HEAD {
+            0
+        } else {
+            length
+        };
+        let stop = self.accepted.registration.stop.clone();
+        let mut offset = 0;
+        while offset < length {
+            let count = usize::try_from(length - offset).map_or(PIECE, |left| left.min(PIECE));
+            let file = file.clone();
+            let read = self.app.hls.folders.read(move || {
+                let mut piece = vec![0; count];
+                file.read_exact_at(&mut piece, offset).map(|()| piece)
+            });
+            let piece = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Served::Over),
+                piece = read => piece?,
+            };
+            parts.push(piece.into());
+            write_parts(&mut self.accepted.io, std::mem::take(&mut parts), &stop).await?;
+            viewer.add_bytes(count as u64);
+            offset += count as u64;
+        }
+        write_parts(&mut self.accepted.io, parts, &stop).await?;
+        Ok(self.served())
+    }
+
+    async fn media(&mut self, token: Option<Token>, name: Name, form: Form) -> io::Result<Served> {
+        let Some(viewer) = self.known(token, form, true) else {
+            return self.nothing(token).await;
+        };
+        if name == Name::Init(None)
+            && let Some(recording) = viewer.broadcast.recording()
+            && matches!(recording.listing(form), Turn::Ready(Some(_)))
+        {
+            // Memory forgets it when the tracks have changed.
+            return self.file(token, record::INIT, form).await;
+        }
         let busy = viewer.busy();
         let live = viewer.broadcast.live.clone();
         let served = match self.wait(&viewer, || live.find(name)).await? {
@@ -384,11 +505,7 @@ impl<S: Io> Exchange<'_, S> {
 
     async fn send_media(&mut self, viewer: &Viewer, form: Form, pieces: Vec<Bytes>) -> io::Result<Served> {
         let mut headers = HeaderMap::new();
-        let kind = match form {
-            Form::Ts => "video/mp2t; charset=utf-8",
-            Form::Fmp4 => "video/mp4; charset=utf-8",
-        };
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CONTENT_TYPE, media_type(form));
         // A name stands for the same bytes as long as the stream lives; another life of the stream may use it anew.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -534,6 +651,23 @@ const LEAST_WAIT: Duration = Duration::from_secs(15);
 
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl; charset=utf-8");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Bytes of a file that are read at once, and about what a request holds of it.
+const PIECE: usize = 64 * 1024;
+
+fn media_type(form: Form) -> HeaderValue {
+    HeaderValue::from_static(match form {
+        Form::Ts => "video/mp2t; charset=utf-8",
+        Form::Fmp4 => "video/mp4; charset=utf-8",
+    })
+}
+
+/// Opens a file and looks how long it is. Blocks.
+fn open(path: &Path) -> io::Result<(Arc<File>, u64)> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok((Arc::new(file), length))
+}
 
 /// The delivery directives of a request (RFC 8216bis, section 6.2.5).
 fn reload(query: &str, delayed: bool) -> Result<Reload, String> {
@@ -735,5 +869,40 @@ mod tests {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(value));
             assert_eq!(accepts_gzip(&headers), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn files_of_recordings_are_below_their_stream() {
+        let token = Token::random();
+        let of = |path: &str| {
+            let target = target(&format!("GET {path}"))?;
+            let What::File(file, form) = target.what else {
+                return None;
+            };
+            Some((target.path, target.token, file.to_string(), form))
+        };
+        let file = "2026-11-22/13/37-55_0.ts";
+        let wanted = |token, file: &str, form| Some(("live/a/b".to_owned(), token, file.to_owned(), form));
+        assert_eq!(of(&format!("/live/a/b/{file}")), wanted(None, file, Form::Ts));
+        assert_eq!(
+            of(&format!("/live/a/b/session-{token}/{file}")),
+            wanted(Some(token), file, Form::Ts)
+        );
+        let init = "2026-11-22/13/init-37-55_0.mp4";
+        assert_eq!(
+            of(&format!("/live/a/b/{init}?x=1")),
+            wanted(None, init, Form::Fmp4)
+        );
+        for path in [
+            "/2026-11-22/13/37-55_0.ts",
+            "/live/a/b/2026-11-22/13/../37-55_0.ts",
+            "/live/a/b/2026-11-22/%2e%2e/37-55_0.ts",
+            "/live/a/b/2026-11-22/13/%2e%2e%2f37-55_0.ts",
+            "/live/a/b/2026-11-22/13/vod.m3u8",
+        ] {
+            assert_eq!(of(path), None, "{path}");
+        }
+        let playlist = target("GET /live/a/hls.m3u8").expect("a playlist");
+        assert_eq!((playlist.path.as_str(), playlist.token), ("live/a", None));
     }
 }
