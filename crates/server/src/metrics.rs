@@ -279,6 +279,18 @@ fn server(registry: &mut Registry, app: &App) {
         "Sessions that ended in a panic: defects",
         read(&counters.panics),
     );
+    gauge(
+        registry,
+        "hls_viewers",
+        "Viewers of HLS, those of streams that have just ended included",
+        app.hls.viewers.count() as u64,
+    );
+    counter(
+        registry,
+        "hls_timeouts",
+        "Requests of HLS that waited in vain for something new",
+        read(&counters.hls_timeouts),
+    );
     let rtp = &counters.rtp;
     let names: [(&str, &str, &AtomicU64); 6] = [
         (
