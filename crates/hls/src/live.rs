@@ -292,12 +292,16 @@ impl Live {
         state.texts.clear();
     }
 
-    /// Adds a complete segment, and lets go of those that are too old.
-    pub(crate) fn add_segment(&self, segment: Arc<Segment>) {
+    /// Adds a complete segment, and lets go of those that are too old. `next`: beginning and number of the one that follows.
+    pub(crate) fn add_segment(&self, segment: Arc<Segment>, next: Option<(u64, u64)>) {
         let mut freed = Vec::new();
         let mut state = self.state.lock();
         state.texts.clear();
-        state.open = None;
+        state.open = next.map(|(start, sequence)| OpenSegment {
+            start,
+            sequence,
+            parts: Vec::new(),
+        });
         // It must not change once it was read. It does only if the publisher's key frames become rarer than they ever were.
         let length = seconds(segment.duration.min(MAX_SEGMENT + MAX_SEGMENT));
         state.target = state.target.max(self.least_target()).max(length);

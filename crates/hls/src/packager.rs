@@ -119,7 +119,7 @@ impl Packager {
             frame.key && (self.pending.is_some() || first || options.slot_of(time) > options.slot_of(start));
         let over = time - start >= MAX_SEGMENT || open.payload >= options.max_segment_bytes;
         if (due || over) && time > start {
-            self.finish(time);
+            self.finish(time, Some(time));
             self.begin(frame);
         } else if self.ends_part(time) {
             self.cut_part(time, frame.key);
@@ -225,8 +225,9 @@ impl Packager {
         self.live.add_part(part);
     }
 
-    /// Ends the segment that is being filled.
-    fn finish(&mut self, end: MediaTime) {
+    /// Ends the segment that is being filled. The next one begins at `next`, if that is known: players are told at once where its
+    /// first part will be.
+    fn finish(&mut self, end: MediaTime, next: Option<MediaTime>) {
         self.settle_parts(end);
         self.cut_part(end, false);
         if !self.live.has_segments() {
@@ -236,7 +237,8 @@ impl Packager {
         let Some(open) = self.open.take() else { return };
         let first = !self.live.has_segments();
         let segment = Segment::new(open.beginning, end, open.parts);
-        self.live.add_segment(Arc::new(segment));
+        let next = next.map(|start| (stamp(start), segment.sequence + 1));
+        self.live.add_segment(Arc::new(segment), next);
         (self.on_change)(Change::Segment { first });
     }
 
@@ -246,7 +248,7 @@ impl Packager {
         let last = self.last.unwrap_or(open.part_start);
         let end = last + self.step;
         if end > open.part_start {
-            self.finish(end);
+            self.finish(end, None);
         } else {
             self.open = None;
         }
