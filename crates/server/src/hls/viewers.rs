@@ -76,9 +76,14 @@ pub struct Id {
     pub form: Form,
 }
 
-/// All viewers, by stream.
+/// All viewers, by `app/stream` on the default virtual host: the names in a playlist do not repeat the `vhost` of its own request, and
+/// a token says enough.
 #[derive(Debug, Default)]
 pub struct Viewers(Mutex<HashMap<StreamKey, Crowd>>);
+
+fn place_of(key: &StreamKey) -> StreamKey {
+    StreamKey::on_default_vhost(key.app(), key.stream())
+}
 
 /// The viewers of one stream.
 #[derive(Debug, Default)]
@@ -92,7 +97,9 @@ struct Crowd {
 pub struct Viewer {
     /// What it is known by.
     pub id: Id,
-    /// What it watches.
+    /// The stream it watches.
+    pub key: StreamKey,
+    /// What it watches of it.
     pub broadcast: Arc<Broadcast>,
     began: Instant,
     /// Its last request, in milliseconds since `began`.
@@ -167,16 +174,16 @@ pub struct Place {
 impl Viewers {
     /// The viewer that is known by this.
     pub fn get(&self, key: &StreamKey, id: &Id) -> Option<Arc<Viewer>> {
-        self.0.lock().get(key)?.by_id.get(id).cloned()
+        self.0.lock().get(&place_of(key))?.by_id.get(id).cloned()
     }
 
     /// The viewer that was let in last from an address.
     pub fn from_address(&self, key: &StreamKey, address: IpAddr, form: Form) -> Option<Arc<Viewer>> {
         let crowds = self.0.lock();
-        let crowd = crowds.get(key)?;
+        let crowd = crowds.get(&place_of(key))?;
         let token = *crowd.by_address.get(&(address, form))?;
-        let id = Id { token, address, form };
-        crowd.by_id.get(&id).cloned()
+        let viewer = crowd.by_id.get(&Id { token, address, form })?;
+        (viewer.key == *key).then(|| viewer.clone())
     }
 
     /// How many there are.
@@ -189,6 +196,7 @@ impl Viewers {
     pub fn admit(&self, app: &Arc<App>, key: &StreamKey, id: Id, place: Place) -> Arc<Viewer> {
         let viewer = Arc::new(Viewer {
             id,
+            key: key.clone(),
             broadcast: place.uses.broadcast.clone(),
             began: Instant::now(),
             last: AtomicU64::new(0),
@@ -197,7 +205,7 @@ impl Viewers {
             ended: AtomicBool::new(false),
         });
         let mut crowds = self.0.lock();
-        let crowd = crowds.entry(key.clone()).or_default();
+        let crowd = crowds.entry(place_of(key)).or_default();
         if let Some(double) = crowd.by_id.get(&id).filter(|double| !double.ended()) {
             let double = double.clone();
             drop(crowds);
@@ -208,14 +216,16 @@ impl Viewers {
         crowd.by_id.insert(id, viewer.clone());
         crowd.by_address.insert((id.address, id.form), id.token);
         drop(crowds);
-        app.tasks
-            .spawn(attend(app.clone(), key.clone(), viewer.clone(), place));
+        app.tasks.spawn(attend(app.clone(), viewer.clone(), place));
         viewer
     }
 
-    fn remove(&self, key: &StreamKey, viewer: &Arc<Viewer>) {
+    fn remove(&self, viewer: &Arc<Viewer>) {
+        let place = place_of(&viewer.key);
         let mut crowds = self.0.lock();
-        let Some(crowd) = crowds.get_mut(key) else { return };
+        let Some(crowd) = crowds.get_mut(&place) else {
+            return;
+        };
         let id = &viewer.id;
         // Another one may have taken its place after the end of the stream.
         if crowd
@@ -230,13 +240,13 @@ impl Viewers {
             }
         }
         if crowd.by_id.is_empty() {
-            crowds.remove(key);
+            crowds.remove(&place);
         }
     }
 }
 
 /// A viewer's life: until it makes no request any more, is cut, or its stream ends.
-async fn attend(app: Arc<App>, key: StreamKey, viewer: Arc<Viewer>, place: Place) {
+async fn attend(app: Arc<App>, viewer: Arc<Viewer>, place: Place) {
     let Place {
         registration,
         mut guard,
@@ -272,7 +282,7 @@ async fn attend(app: Arc<App>, key: StreamKey, viewer: Arc<Viewer>, place: Place
     };
     viewer.ended.store(stream_ended, Ordering::Release);
     if !stream_ended {
-        app.hls.viewers.remove(&key, &viewer);
+        app.hls.viewers.remove(&viewer);
     }
     guard.add_bytes(viewer.bytes.load(Ordering::Relaxed));
     drop(counted);
@@ -285,7 +295,7 @@ async fn attend(app: Arc<App>, key: StreamKey, viewer: Arc<Viewer>, place: Place
             () = app.stop.cancelled() => {}
             () = tokio::time::sleep(delay) => {}
         }
-        app.hls.viewers.remove(&key, &viewer);
+        app.hls.viewers.remove(&viewer);
     }
 }
 
