@@ -14,7 +14,7 @@ use crate::link::Answer;
 use crate::metrics::Counters;
 use crate::session::{Accepted, Io};
 use answer::{COOKIE_NAME, NO_STORE, PLAYLIST, open};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderMap};
 use axum::http::{Method, StatusCode};
 use bytes::BytesMut;
 use hls::playlist::{self, Variant};
