@@ -17,6 +17,7 @@ pub mod outside;
 pub mod reply;
 pub mod routes;
 
+pub use auth::Permission;
 pub use cors::preflight;
 pub use dispatch::router;
 pub use outside::{

@@ -1,7 +1,8 @@
-//! What is served over HTTP beside live streams: the API, metrics, and the demo's page.
+//! What is served over HTTP beside live streams: the API, metrics, and the page that plays streams.
 
 use crate::app::App;
 use crate::metrics;
+use crate::player;
 use api::PeerInfo;
 use axum::Router;
 use axum::body::Body;
@@ -33,9 +34,9 @@ async fn rest(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
                     text.into(),
                 )
             }
-            path => match app.page(path) {
-                Some(page) => typed(page.content_type, Body::from(page.body)),
-                None => app.not_found_page(),
+            _ => match player::serve(&app, request).await {
+                Ok(response) => response,
+                Err(_elsewhere) => app.not_found_page(),
             },
         },
         Method::OPTIONS => {

@@ -2,6 +2,7 @@
 
 mod api_live;
 mod browser;
+mod chromium;
 mod clients;
 mod ffmpeg_source;
 mod hook_service;
