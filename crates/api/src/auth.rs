@@ -4,29 +4,69 @@
 //! any client can send such a header, so a filter that believed it would be none. ZLM does the same (observed), though not on
 //! purpose. No address is exempt, loopback neither.
 
+use crate::args::Args;
 use crate::dispatch::Call;
-use crate::login;
-use crate::reply::Failure;
+use crate::login::{self, Logins};
+use crate::outside::{PeerInfo, Server};
+use crate::reply::{Failure, Reply};
 use crate::routes::{Access, Route};
+use axum::http::request::Parts;
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Instant;
 use subtle::ConstantTimeEq;
+
+/// The check in front of every endpoint with a secret, for what else is served only to those who may use the API. The router
+/// puts it into the extensions of each request that it hands on.
+#[derive(Clone)]
+pub struct Permission {
+    pub(crate) server: Arc<dyn Server>,
+    pub(crate) logins: Arc<Mutex<Logins>>,
+}
+
+impl Permission {
+    /// Judges the head of a request. A body is not read, so a secret has to be in the query string or in a header.
+    ///
+    /// # Errors
+    ///
+    /// The reply that an endpoint would refuse the same client with.
+    pub fn check(&self, request: &Parts) -> Result<(), Reply> {
+        let Some(peer) = request.extensions.get::<PeerInfo>().copied() else {
+            return Err(Failure::AddressNotAllowed.into());
+        };
+        let call = Call {
+            server: self.server.clone(),
+            config: self.server.config(),
+            args: Args::read(request.uri.query().unwrap_or_default(), &request.headers, b""),
+            peer,
+            headers: request.headers.clone(),
+            logins: self.logins.clone(),
+        };
+        may_call(&call).map_err(Reply::from)
+    }
+}
 
 /// The checks before a handler runs, in ZLM's order: address, login, secret, required parameters.
 pub(crate) fn allow(route: &Route, call: &Call) -> Result<(), Failure> {
     if route.access == Access::Secret {
-        if !call.config.http.allow_ip_range.contains(call.peer.peer.ip()) {
-            return Err(Failure::AddressNotAllowed);
-        }
-        if !logged_in(call) && !secret_given(call) {
-            return Err(Failure::LoginFirst {
-                cookie: call.invite(),
-            });
-        }
+        may_call(call)?;
     }
     if route.required.iter().any(|name| call.args.get(name).is_none()) {
         return Err(Failure::Missing {
             required: route.required,
             separator: route.separator,
+        });
+    }
+    Ok(())
+}
+
+fn may_call(call: &Call) -> Result<(), Failure> {
+    if !call.config.http.allow_ip_range.contains(call.peer.peer.ip()) {
+        return Err(Failure::AddressNotAllowed);
+    }
+    if !logged_in(call) && !secret_given(call) {
+        return Err(Failure::LoginFirst {
+            cookie: call.invite(),
         });
     }
     Ok(())

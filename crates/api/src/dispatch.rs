@@ -1,7 +1,7 @@
 //! From a request to its handler and back.
 
 use crate::args::{self, Args};
-use crate::auth;
+use crate::auth::{self, Permission};
 use crate::cors;
 use crate::login::Logins;
 use crate::outside::{PeerInfo, Server};
@@ -120,7 +120,12 @@ fn is_ours(path: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(routes::ROOT))
 }
 
-async fn otherwise(api: Api, request: Request) -> Response<Body> {
+async fn otherwise(api: Api, mut request: Request) -> Response<Body> {
+    let permission = Permission {
+        server: api.server,
+        logins: api.logins,
+    };
+    request.extensions_mut().insert(permission);
     let Ok(response) = api.otherwise.oneshot(request).await;
     response
 }

@@ -17,6 +17,7 @@ pub mod outside;
 pub mod reply;
 pub mod routes;
 
+pub use auth::Permission;
 pub use cors::{allow as allow_origin, preflight};
 pub use dispatch::router;
 pub use outside::{

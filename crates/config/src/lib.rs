@@ -40,7 +40,7 @@ pub use file::{create_default, load, write_back};
 pub use key::{Key, Reload};
 pub use keys::{
     Api, Cluster, DuplicatePublish, Ffmpeg, General, Hls, Hook, Http, LogFormat, Metrics, Multicast,
-    Protocol, Proxy, Record, Rtc, Rtmp, Rtp, RtpProxy, Rtsp, RtspTransport, Srt, TsG711,
+    PlayerPage, Protocol, Proxy, Record, Rtc, Rtmp, Rtp, RtpProxy, Rtsp, RtspTransport, Srt, TsG711,
 };
 pub use load::{Format, Loaded};
 pub use protocol_options::{Applied, HookValue, ProtocolOptions, ProtocolOverrides};

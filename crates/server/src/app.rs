@@ -4,6 +4,7 @@ use crate::containers::{RtpStyle, Style};
 use crate::link::Link;
 use crate::meter::Meter;
 use crate::operator::Operator;
+use crate::player::Player;
 use crate::rules;
 use crate::session::rtsp::multicast::Groups;
 use crate::session::rtsp::tunnel::Tunnels;
@@ -60,10 +61,10 @@ pub struct App {
     pub started: (Instant, SystemTime),
     /// Counters of the server's own.
     pub counters: crate::metrics::Counters,
-    /// Built-in pages; set by the demo.
-    pub pages: OnceLock<crate::pages::Pages>,
     /// Files over HTTP.
     pub files: crate::files::Files,
+    /// The page that plays streams.
+    pub player: Player,
     /// RTSP inside HTTP.
     pub tunnels: Arc<Tunnels>,
     /// Streams sent to multicast groups.
@@ -128,8 +129,8 @@ impl App {
             ports: OnceLock::new(),
             started: (Instant::now(), SystemTime::now()),
             counters: crate::metrics::Counters::default(),
-            pages: OnceLock::new(),
             files: crate::files::Files::default(),
+            player: Player::default(),
             tunnels: Arc::default(),
             groups: Groups::default(),
             hls: crate::hls::Hls::default(),

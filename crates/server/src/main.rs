@@ -21,7 +21,7 @@ mod maybe;
 mod meter;
 mod metrics;
 mod operator;
-mod pages;
+mod player;
 mod pull;
 mod push;
 mod rules;

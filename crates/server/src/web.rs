@@ -1,7 +1,7 @@
-//! What is served over HTTP beside live streams: the API, metrics, files, and the built-in pages.
+//! What is served over HTTP beside live streams: the API, metrics, files, and the page that plays streams.
 
 use crate::app::App;
-use crate::{files, metrics};
+use crate::{files, metrics, player};
 use api::PeerInfo;
 use axum::Router;
 use axum::body::Body;
@@ -35,6 +35,8 @@ async fn rest(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
                     text.into(),
                 )
             }
+            // Everything of the page but the page itself has a name that is no file's.
+            path if path != "/" && player::is_page(&app, path) => player::respond(&app, &request).await,
             _ => files::respond(&app, &request).await,
         },
         Method::OPTIONS => {

@@ -40,6 +40,20 @@ pub struct Http {
     pub cert_file: Option<PathBuf>,
     /// Private key of the certificate, in PEM.
     pub key_file: Option<PathBuf>,
+    /// What the page at `/` offers.
+    pub player_page: PlayerPage,
+}
+
+/// What the page at `/` offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlayerPage {
+    /// There is no page.
+    Off,
+    /// It plays what is typed, and lists the streams for those who signed in.
+    #[default]
+    SignIn,
+    /// It lists the streams for everybody.
+    Open,
 }
 
 pub(super) const KEYS: &[Key] = &[
@@ -128,6 +142,17 @@ pub(super) const KEYS: &[Key] = &[
         Hot,
         Kind::Text(Some(|c| &mut c.http.not_found)),
         "Body of the answer to a request for something that does not exist, in HTML.",
+    ),
+    Key::own(
+        "http.playerPage",
+        "1",
+        Hot,
+        Kind::Choice(&[
+            ("0", |c| c.http.player_page = PlayerPage::Off),
+            ("1", |c| c.http.player_page = PlayerPage::SignIn),
+            ("2", |c| c.http.player_page = PlayerPage::Open),
+        ]),
+        "The page at `/` that plays streams in a browser. `0`: there is none. `1`: it plays a stream whose name is typed, and lists the streams for those who sign in with the API secret. `2`: it lists the streams for everybody, which suits a laboratory. In each case only addresses in `http.allow_ip_range` get it, and `on_play` is asked about each viewer.",
     ),
     Key::zlm(
         "http.rootPath",

@@ -27,7 +27,7 @@ pub use ffmpeg::Ffmpeg;
 pub use general::{DuplicatePublish, General, LogFormat, TsG711};
 pub use hls::Hls;
 pub use hook::Hook;
-pub use http::Http;
+pub use http::{Http, PlayerPage};
 pub use metrics::Metrics;
 pub use multicast::Multicast;
 pub use protocol::Protocol;

@@ -7,7 +7,6 @@ mod camera;
 mod receiver;
 
 use crate::cli::DemoArgs;
-use crate::pages::{Page, Pages};
 use crate::run::{self, Signals, assemble};
 use crate::store::random_text;
 use anyhow::Context;
@@ -44,7 +43,7 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     .map_err(|errors| anyhow::anyhow!("{errors}"))?;
     let assembled = assemble(loaded, Vec::new(), args.free_ports).await?;
     let app = assembled.app.clone();
-    let _ = app.pages.set(pages());
+    app.player.explain(include_str!("../../assets/player/demo.html"));
     let ports = app.ports.get().copied().unwrap_or_default();
 
     // Both end with the demo, whatever way it ends.
@@ -78,33 +77,13 @@ fn configuration(args: &DemoArgs, secret: &str, camera_port: u16, hook_port: u16
     .collect();
     format!(
         "[api]\nsecret = \"{secret}\"\n[general]\nstreamNoneReaderDelayMS = {CLOSE_AFTER_MS}\nflowThreshold = 0\n\
-         [rtmp]\nport = {}\nsslport = 0\n[http]\nport = {}\nsslport = 0\n\
+         [rtmp]\nport = {}\nsslport = 0\n[http]\nport = {}\nsslport = 0\nplayerPage = \"2\"\n\
          [hook]\nenable = true\n{hooks}\
          [[source]]\npattern = \"demo/rule\"\nurl = \"http://127.0.0.1:{camera_port}/camera.flv\"\nclose_after = \"{}s\"\n",
         args.rtmp_port,
         args.http_port,
         CLOSE_AFTER_MS / 1000,
     )
-}
-
-fn pages() -> Pages {
-    let page = |content_type, body| Page { content_type, body };
-    Pages::from([
-        (
-            "/",
-            page(
-                "text/html; charset=utf-8",
-                include_bytes!("../../assets/demo.html").as_slice(),
-            ),
-        ),
-        (
-            "/mpegts.js",
-            page(
-                "text/javascript; charset=utf-8",
-                include_bytes!("../../assets/mpegts.js/mpegts.js").as_slice(),
-            ),
-        ),
-    ])
 }
 
 fn welcome(http: u16, rtmp: u16, secret: &str) -> String {

@@ -15,6 +15,7 @@ mod path;
 mod root;
 
 use crate::app::App;
+use crate::player;
 use crate::session::http::{host_of, plain};
 use access::Gate;
 use axum::body::Body;
@@ -219,12 +220,12 @@ async fn permitted(
     let Ok(slot) = files.open.clone().try_acquire_owned() else {
         return refuse(app, Denied::Busy);
     };
-    let page = app.page(request.uri.path());
+    let page = request.uri.path() == "/" && player::is_page(app, "/");
     let search = Search {
         conditions: Conditions::of(&request.headers),
         get: request.method == Method::GET,
         // A built-in page stands before the contents of a folder.
-        list: config.http.dir_menu && page.is_none(),
+        list: config.http.dir_menu && !page,
         pages: files.pages.clone(),
         target,
         place,
@@ -238,14 +239,8 @@ async fn permitted(
     // An answer that depends on who asks is not for shared caches.
     let private = app.hooks.is_on(Hook::HttpAccess);
     match (found, page) {
-        (Ok(Found::NoPage) | Err(Denied::Missing), Some(page)) => {
-            let mut response = Response::new(Body::from(page.body));
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
-            response
-        }
-        (Ok(Found::NoPage), None) => refuse(app, Denied::Missing),
+        (Ok(Found::NoPage) | Err(Denied::Missing), true) => player::respond(app, request).await,
+        (Ok(Found::NoPage), false) => refuse(app, Denied::Missing),
         (Ok(Found::Elsewhere(path)), _) => elsewhere(&path, request.uri.query()),
         (Ok(Found::Listing(text, slot)), _) => {
             Counters::count(&files.counters.served);

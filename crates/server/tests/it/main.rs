@@ -2,6 +2,7 @@
 
 mod api_live;
 mod browser;
+mod chromium;
 mod clients;
 mod edges;
 mod ffmpeg_source;

@@ -12,7 +12,7 @@ mod response;
 pub mod ws;
 
 pub use head::{SentHead, host_of};
-pub use response::{SERVER_NAME, plain};
+pub use response::{SERVER_NAME, accepts_gzip, plain};
 
 use super::{Accepted, Io, linger};
 use crate::app::App;

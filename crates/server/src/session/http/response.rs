@@ -6,7 +6,8 @@ use crate::egress::write_parts;
 use crate::session::Io;
 use axum::body::{Body, HttpBody};
 use axum::http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, SERVER, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, SERVER,
+    TRANSFER_ENCODING,
 };
 use axum::http::{Response, StatusCode};
 use bytes::Bytes;
@@ -31,6 +32,23 @@ pub fn plain(status: StatusCode, text: String) -> Response<Body> {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     response
+}
+
+/// Whether the client takes gzip (RFC 9110, section 12.5.3). `*` alone is not enough to be sure.
+pub fn accepts_gzip(request: &HeaderMap) -> bool {
+    request
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+            let weight = weight
+                .trim()
+                .strip_prefix("q=")
+                .and_then(|q| q.trim().parse::<f32>().ok());
+            name.trim().eq_ignore_ascii_case("gzip") && weight.is_none_or(|weight| weight > 0.0)
+        })
 }
 
 /// Whether the answer itself ends the connection.
@@ -246,5 +264,20 @@ mod tests {
         let result = write_piece(&mut ours).await;
         assert_eq!(result.expect_err("cut").kind(), io::ErrorKind::TimedOut);
         assert_eq!(started.elapsed(), WRITE_TIMEOUT);
+    }
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        let accepts = |value| {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))]);
+            accepts_gzip(&headers)
+        };
+        for yes in ["gzip", "gzip, deflate, br, zstd", "br;q=1.0, GZIP;q=0.8"] {
+            assert!(accepts(yes), "{yes}");
+        }
+        for no in ["", "br", "gzip;q=0", "identity, gzip; q=0.0", "x-gzipped", "*"] {
+            assert!(!accepts(no), "{no}");
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 }

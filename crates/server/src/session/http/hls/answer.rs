@@ -1,7 +1,7 @@
 //! Answers and their bodies.
 
 use super::super::live::cross_origin;
-use super::super::response;
+use super::super::response::{self, accepts_gzip};
 use super::target::token_of;
 use super::{Exchange, Served};
 use crate::egress::write_parts;
@@ -10,8 +10,8 @@ use crate::hls::disk::Listing;
 use crate::hls::viewers::{Token, Viewer};
 use crate::session::Io;
 use axum::http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, HeaderMap, HeaderValue, IF_RANGE, RANGE, RETRY_AFTER, SET_COOKIE, VARY,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap,
+    HeaderValue, IF_RANGE, RANGE, RETRY_AFTER, SET_COOKIE, VARY,
 };
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
@@ -260,23 +260,6 @@ fn text_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|coding| {
-            let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
-            let refused = quality
-                .trim()
-                .strip_prefix("q=")
-                .and_then(|value| value.parse::<f32>().ok())
-                .is_some_and(|value| value <= 0.0);
-            name.trim().eq_ignore_ascii_case("gzip") && !refused
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,20 +279,6 @@ mod tests {
                 let found = cut(pieces(), first as u64..last as u64 + 1).concat();
                 assert_eq!(found, &whole[first..=last], "{first}-{last}");
             }
-        }
-    }
-
-    #[test]
-    fn compression_is_used_when_it_is_accepted() {
-        for (value, expected) in [
-            ("gzip, deflate, br", true),
-            ("br;q=1.0, GZIP;q=0.5", true),
-            ("gzip;q=0", false),
-            ("identity", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(value));
-            assert_eq!(accepts_gzip(&headers), expected, "{value}");
         }
     }
 }
