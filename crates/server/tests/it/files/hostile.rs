@@ -254,7 +254,7 @@ async fn under_attack(vhosts: bool) -> Result<()> {
         "[http]\nvirtualPath=vod,./vod\n[general]\nenableVhost={}\nmaxStreamWaitMS=50\n",
         u8::from(vhosts)
     );
-    let server = tidegate()
+    let server = super::plain()
         .folder(hostile_site(vhosts)?)
         .config(config)
         .start()
@@ -332,7 +332,11 @@ async fn readers_that_do_not_read_cost_a_piece_each() -> Result<()> {
     /// The threads that read files have begun when these are served; they are not what is measured.
     const FIRST: usize = 50;
     const READERS: usize = 150;
-    let server = tidegate().folder(hostile_site(false)?).config("").start().await?;
+    let server = super::plain()
+        .folder(hostile_site(false)?)
+        .config("")
+        .start()
+        .await?;
     let before_descriptors = descriptors(&server);
     let mut before_memory = 0;
     let mut readers = Vec::new();
@@ -373,7 +377,11 @@ async fn beyond_the_bound_clients_are_told_to_come_again() -> Result<()> {
         ..limit
     };
     setrlimit(Resource::Nofile, raised)?;
-    let server = tidegate().folder(hostile_site(false)?).config("").start().await?;
+    let server = super::plain()
+        .folder(hostile_site(false)?)
+        .config("")
+        .start()
+        .await?;
     let mut readers = Vec::new();
     for _ in 0..MAX_OPEN {
         let mut socket = TcpStream::connect(server.address("http")).await?;
@@ -408,7 +416,11 @@ async fn beyond_the_bound_clients_are_told_to_come_again() -> Result<()> {
 
 #[tokio::test]
 async fn a_kicked_download_ends_at_once() -> Result<()> {
-    let server = tidegate().folder(hostile_site(false)?).config("").start().await?;
+    let server = super::plain()
+        .folder(hostile_site(false)?)
+        .config("")
+        .start()
+        .await?;
     let mut socket = TcpStream::connect(server.address("http")).await?;
     socket.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await?;
     let mut first = [0; 4096];

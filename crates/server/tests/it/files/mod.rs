@@ -11,7 +11,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use testkit::certificate::Authority;
 use testkit::http::{self, Response};
-use testkit::server::TestServer;
+use testkit::server::{Builder, TestServer};
 use testkit::tool::Tool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -34,7 +34,12 @@ fn site(files: &[(&str, &[u8])]) -> Result<TempDir> {
 }
 
 async fn serve_site(files: &[(&str, &[u8])], config: &str) -> Result<TestServer> {
-    tidegate().folder(site(files)?).config(config).start().await
+    plain().folder(site(files)?).config(config).start().await
+}
+
+/// A server without the page that plays streams, which stands before the contents of the root.
+pub fn plain() -> Builder {
+    tidegate().env("TIDEGATE_HTTP__PLAYERPAGE", "0")
 }
 
 /// Makes a file look as if it had been written long ago, so that its validators are strong.
@@ -404,7 +409,7 @@ async fn further_folders_and_virtual_hosts_have_their_places() -> Result<()> {
     std::fs::write(vod.join("b"), "vod")?;
     std::fs::write(vod.join("cam.example/b"), "vod of cam")?;
     let config = format!("[http]\nvirtualPath=vod,{}\n", vod.display());
-    let server = tidegate().folder(folder).config(config).start().await?;
+    let server = plain().folder(folder).config(config).start().await?;
     let text = async |target: &str| server.get(target).await.map(|response| response.text());
     assert_eq!(text("/a").await?, "root");
     assert_eq!(text("/vod/b").await?, "vod");
@@ -502,7 +507,7 @@ async fn built_in_pages_stand_before_lists_and_behind_files() -> Result<()> {
     std::fs::write(folder.path().join("www/index.html"), "mine")?;
     assert_eq!(get("/").await?.text(), "mine");
     assert_eq!(
-        get("/mpegts.js").await?.headers.get("content-type"),
+        get("/tidegate/page.js").await?.headers.get("content-type"),
         Some("text/javascript; charset=utf-8")
     );
     Ok(())
