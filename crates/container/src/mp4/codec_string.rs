@@ -7,7 +7,7 @@ use media::{CodecId, Track};
 /// The name of a track's codec with its profile and level, by RFC 6381 and what each codec's binding to this format adds. `None` if
 /// MP4 does not carry it, or its decoder configuration is missing or cannot be read.
 ///
-/// MP3 is named as HLS has it, `mp4a.40.34`; browsers know it as `mp4a.6b` or `mp3`.
+/// MP3 is named as HLS has it, `mp4a.40.34`, and not by the object type of its sample entry (`mp4a.6b`).
 pub fn codec_string(track: &Track) -> Option<String> {
     let config = track.config.as_ref();
     match track.codec {

@@ -15,7 +15,8 @@ use std::collections::VecDeque;
 pub const MAX_TRACKS: usize = 16;
 /// Longest `mdat` with samples, in bytes, since it is held until it is whole: ten seconds of 50 Mbit/s.
 pub const MAX_MDAT_LEN: u64 = 64 << 20;
-/// Longest `moov` and `moof` in bytes; a `moof` of [`super::MAX_SAMPLES`] has just room in it.
+/// Longest `moov` and `moof` in bytes; a `moof` of [`super::MAX_SAMPLES`] with three fields each has
+/// room in it.
 const MAX_HEAD_LEN: u64 = 1 << 20;
 
 /// What the bytes brought.
@@ -141,7 +142,7 @@ impl Demuxer {
         Self::default()
     }
 
-    /// Adds bytes to what is to be read.
+    /// Adds bytes to what is to be read. They are held until [`Self::poll`] has used them up, so poll after each push.
     pub fn push(&mut self, bytes: Bytes) {
         if self.failed.is_none() {
             self.buffer.push(bytes);

@@ -67,12 +67,12 @@ proptest! {
     }
 }
 
-fn boxed(kind: &[u8; 4], body: &[&[u8]]) -> Vec<u8> {
+pub fn boxed(kind: &[u8; 4], body: &[&[u8]]) -> Vec<u8> {
     let body = body.concat();
     [&(body.len() as u32 + 8).to_be_bytes(), &kind[..], &body].concat()
 }
 
-fn full(kind: &[u8; 4], version: u8, flags: u32, words: &[u32]) -> Vec<u8> {
+pub fn full(kind: &[u8; 4], version: u8, flags: u32, words: &[u32]) -> Vec<u8> {
     let head = (u32::from(version) << 24 | flags).to_be_bytes();
     let words: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
     boxed(kind, &[&head, &words])
@@ -132,17 +132,17 @@ fn check_frames(parts: &[Vec<u8>], expected: &[(i64, u8, &'static [u8])]) {
 }
 
 /// A `moof` with these `traf`s, which are given its length, to say where the data behind it is.
-fn moof(trafs: impl Fn(u32) -> Vec<Vec<u8>>) -> Vec<u8> {
+pub fn moof(trafs: impl Fn(u32) -> Vec<Vec<u8>>) -> Vec<u8> {
     let mfhd = full(b"mfhd", 0, 0, &[1]);
     let of_len = |len| boxed(b"moof", &[&mfhd, &trafs(len).concat()]);
     of_len(of_len(0).len() as u32)
 }
 
-fn traf(parts: &[Vec<u8>]) -> Vec<u8> {
+pub fn traf(parts: &[Vec<u8>]) -> Vec<u8> {
     boxed(b"traf", &[&parts.concat()])
 }
 
-fn mdat(data: &[u8]) -> Vec<u8> {
+pub fn mdat(data: &[u8]) -> Vec<u8> {
     boxed(b"mdat", &[data])
 }
 

@@ -2,7 +2,9 @@
 
 mod ffmpeg;
 mod hostile;
+mod layout;
 mod round_trip;
+mod sources;
 
 use bytes::Bytes;
 use container::mp4::{self, Demuxer, Event, Muxer, Run};
