@@ -90,6 +90,11 @@ impl Assembly {
         }
     }
 
+    /// Bytes that it holds.
+    pub fn held(&self) -> usize {
+        self.data.len()
+    }
+
     /// Leaves out what was begun. Returns whether anything was.
     pub fn reset(&mut self) -> bool {
         self.data.clear();

@@ -1,6 +1,5 @@
 //! A transport stream to tracks and frames.
 
-use super::MAX_TRACKS;
 use super::assembly::{Assembly, Continuity, Outcome, Step, Whole};
 use super::clock::Clock;
 use super::es::{self, Identified};
@@ -8,6 +7,7 @@ use super::framer::Framer;
 use super::packet::{NULL_PID, Packet};
 use super::psi::{self, Assembler, Map, PAT_PID, Refused, Table};
 use super::read::{Pes, Reader, Times, Unit};
+use super::{MAX_PES_LEN, MAX_TRACKS};
 use bytes::Bytes;
 use media::codec::source;
 use media::track::AudioParams;
@@ -388,6 +388,22 @@ impl Demuxer {
             let outcome = slot.assembly.push(payload);
             self.outcome(at, outcome);
         }
+        self.limit(at);
+    }
+
+    /// All streams together hold no more than [`MAX_HELD`]; the one that grows beyond it starts anew.
+    fn limit(&mut self, at: usize) {
+        let total = || self.slots.iter().map(Slot::held).sum::<usize>();
+        let large = self
+            .slots
+            .get(at)
+            .is_some_and(|slot| slot.held() > MAX_HELD / MAX_TRACKS);
+        if large
+            && total() > MAX_HELD
+            && let Some(slot) = self.slots.get_mut(at)
+        {
+            slot.lose(&mut self.out.counters);
+        }
     }
 
     fn outcome(&mut self, at: usize, outcome: Outcome) {
@@ -477,6 +493,8 @@ fn count(counter: &mut u64, more: u64) {
     *counter = counter.saturating_add(more);
 }
 
+/// Most bytes of unfinished PES packets and access units of all streams together: one of the longest and what others need.
+const MAX_HELD: usize = 3 * MAX_PES_LEN;
 /// Most programs whose maps are looked at. Broadcast multiplexes have about ten.
 const MAX_PROGRAMS: usize = 32;
 /// Different things reported as unsupported in one stream.

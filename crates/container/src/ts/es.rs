@@ -86,7 +86,10 @@ impl Named {
             CodecId::Opus => {
                 let head = match &track.config {
                     Some(config) => opus::Head::parse(config).ok()?,
-                    None => opus::Head::new(track.audio().map_or(2, |audio| audio.channels)),
+                    None => {
+                        let channels = track.audio().map(|audio| audio.channels);
+                        opus::Head::new(channels.filter(|channels| *channels > 0).unwrap_or(2))
+                    }
                 };
                 let mut descriptors = registration(*b"Opus", &[]);
                 descriptors.put_slice(&[EXTENSION, 2, OPUS_EXTENSION, channel_config_code(&head)?]);

@@ -6,8 +6,8 @@
 //! Mappings: AVC and HEVC (2.14, 2.17), AAC in ADTS (2.12), MPEG audio, Opus by Xiph's mapping, AV1 by "Carriage of AV1 in MPEG-2 TS"
 //! of AOM (one PES packet per temporal unit, where the draft wants one per frame: each frame has one time here), G.711 by [`G711`].
 //!
-//! The crate `libmpegts` (0.3, looked at in 2026) slices and packs for broadcast multiplexes and hides its counters; a muxer whose
-//! state can be cloned and advanced without bytes is ours.
+//! Why not the crate `libmpegts` (0.8): its multiplexer queues frames and drains packets in the order of their times; here a frame is
+//! written at once, by a muxer whose place in the stream can be cloned and advanced without making bytes.
 
 mod assembly;
 mod av1;

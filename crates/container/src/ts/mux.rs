@@ -283,7 +283,7 @@ impl Muxer {
 
     /// Decides whether a clock reference goes with the frame.
     ///
-    /// Every frame of the clock's own stream has one, unless the last is younger than 20 ms. Where its frames are rare (cameras of
+    /// Every frame of the clock's own stream has one, unless it is no key frame and the last is younger than 20 ms. Where its frames are rare (cameras of
     /// few pictures per second, video that pauses) the others bring one in a packet of its own after 70 ms of their own time; so
     /// the 100 ms of the standard (2.7.2) are kept, and streams that run ahead of one another do not push the clock.
     fn place_clock(&self, state: &State, layout: &mut Layout) {
@@ -304,8 +304,13 @@ impl Muxer {
         } else if value < last.saturating_sub(MAX_PCR_STEP_BACK) {
             layout.adaptation.pcr = Some(value);
             layout.adaptation.discontinuity = true;
-        } else if value >= last.saturating_add(MIN_PCR_INTERVAL) {
-            layout.adaptation.pcr = Some(value);
+        } else {
+            // Who begins at a key frame should not have to wait for the clock.
+            let soonest = match self.program.video && layout.adaptation.random_access {
+                true => 1,
+                false => MIN_PCR_INTERVAL,
+            };
+            layout.adaptation.pcr = (value >= last.saturating_add(soonest)).then_some(value);
         }
     }
 

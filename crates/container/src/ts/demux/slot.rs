@@ -58,7 +58,12 @@ impl Slot {
         }
     }
 
-    /// Something is missing here.
+    /// Bytes that it holds.
+    pub fn held(&self) -> usize {
+        self.assembly.held() + self.reader.held()
+    }
+
+    /// Something is missing here, or there is no room for it.
     pub fn lose(&mut self, counters: &mut Counters) {
         if self.assembly.reset() {
             count(&mut counters.bad_pes, 1);

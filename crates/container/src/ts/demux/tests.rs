@@ -486,3 +486,25 @@ fn programs_streams_and_reports_are_bounded() {
     );
     assert_eq!(unsupported(&events).len(), MAX_REPORTS);
 }
+
+#[test]
+fn what_all_streams_hold_is_bounded() {
+    let mut sender = Sender::default();
+    sender.section(0, &psi::association(1, 0x100));
+    let streams: Vec<_> = (0..16).map(|n| (0x1b, 0x101 + n, &b""[..])).collect();
+    sender.map(0x100, 1, 0, &streams);
+    let mut demuxer = Demuxer::new();
+    demuxer.push(&sender.out);
+    // Pictures without end, in all streams at once.
+    let mut pes = Head::new(0xe0, true, 0, 0, 9).unwrap().as_slice().to_vec();
+    (pes[4], pes[5]) = (0, 0);
+    pes.resize(MAX_PES_LEN / 4, 0x55);
+    for (_, pid, _) in streams {
+        sender.out.clear();
+        sender.pes(pid, Adaptation::default(), &pes);
+        demuxer.push(&sender.out);
+        let held: usize = demuxer.slots.iter().map(Slot::held).sum();
+        assert!(held <= MAX_HELD, "{held}");
+    }
+    assert!(demuxer.counters().bad_pes >= 3);
+}

@@ -205,6 +205,14 @@ fn rare_pictures_leave_the_clock_to_the_sound() {
 }
 
 #[test]
+fn key_frames_always_bring_the_clock_and_others_not_too_often() {
+    let mut muxer = muxer(&both());
+    let mut at = |ms, key| !clocks(&append(&mut muxer, &picture(ms, key))).is_empty();
+    assert!(at(0, true));
+    assert!(!at(10, false) && at(20, false) && at(30, true) && !at(40, false) && at(50, false));
+}
+
+#[test]
 fn a_clock_that_goes_back_far_is_a_discontinuity() {
     let mut muxer = muxer(&both());
     append(&mut muxer, &picture(60_000, true));

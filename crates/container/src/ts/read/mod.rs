@@ -109,6 +109,15 @@ impl Reader {
         }
     }
 
+    /// Bytes that are held for what is still to come.
+    pub fn held(&self) -> usize {
+        match self {
+            Self::AccessUnits(reader) => reader.held(),
+            // Less than one frame of a few KiB.
+            Self::Framed(_) | Self::Opus | Self::Av1 | Self::Whole => 0,
+        }
+    }
+
     /// Something was lost: what was begun is worth nothing. Returns how many things that costs.
     pub fn reset(&mut self) -> u64 {
         match self {

@@ -27,6 +27,8 @@ pub(in super::super) struct AccessUnits {
     split: bool,
     /// The sender writes delimiters.
     delimited: bool,
+    /// Number of the packet in which the last NAL unit began.
+    opened: u64,
     /// Of the packet that is read, and of the one before.
     stamp: Stamp,
     before: Stamp,
@@ -127,6 +129,7 @@ impl AccessUnits {
             picture: Picture::default(),
             split: false,
             delimited: false,
+            opened: 0,
             stamp: Stamp::default(),
             before: Stamp::default(),
             older: 0,
@@ -153,8 +156,7 @@ impl AccessUnits {
         self.older = self.raw.len();
         self.raw.extend_from_slice(&pes.data);
         bad += self.scan(limit, out);
-        let held = self.raw.len() + self.picture.data.len();
-        if held > MAX_HELD {
+        if self.held() > MAX_PES_LEN {
             self.split = false;
             return bad + self.reset();
         }
@@ -169,6 +171,10 @@ impl AccessUnits {
             }
         }
         bad
+    }
+
+    pub fn held(&self) -> usize {
+        self.raw.len() + self.picture.data.len()
     }
 
     pub fn reset(&mut self) -> u64 {
@@ -247,7 +253,13 @@ impl AccessUnits {
         }
         let role = self.codec.role(unit);
         let mut bad = 0;
-        self.delimited |= role == Role::Delimiter;
+        let opens = std::mem::replace(&mut self.opened, stamp.number) != stamp.number;
+        match role {
+            Role::Delimiter => self.delimited = true,
+            // A picture of its own without a delimiter: the sender writes them before some only.
+            Role::Before | Role::FirstSlice if opens && stamp.times.is_some() => self.delimited = false,
+            Role::Before | Role::FirstSlice | Role::Slice | Role::Other => {}
+        }
         let next = match role {
             Role::Delimiter => true,
             Role::Before | Role::FirstSlice => !self.delimited,
@@ -333,8 +345,6 @@ const MAX_STEP: i64 = CLOCK as i64;
 const MAX_UNITS: usize = 256;
 /// PES packets of this length may be parts of what does not fit into one, whose length has 16 bits.
 const LARGE: usize = 60_000;
-/// Most bytes of one access unit.
-const MAX_HELD: usize = MAX_PES_LEN;
 
 #[cfg(test)]
 mod tests {
@@ -452,6 +462,22 @@ mod tests {
     }
 
     #[test]
+    fn delimiters_before_some_pictures_only() {
+        let (mut reader, mut out) = (AccessUnits::h264(), Vec::new());
+        reader.split = true;
+        let pictures = [[AUD, &slice(true, 1)].concat(), slice(true, 2), slice(true, 3)];
+        for (picture, time) in pictures.iter().zip([0, 3_000, 6_000]) {
+            reader.push(&pes(Some((time, time)), picture), &mut out);
+        }
+        reader.flush(&mut out);
+        let expected: Vec<_> = (1..4)
+            .map(|mark| (3_000 * (i64::from(mark) - 1), canonical(&slice(true, mark))))
+            .map(|(time, data)| (time, time, data))
+            .collect();
+        assert_eq!(units(&out), expected);
+    }
+
+    #[test]
     fn a_large_packet_waits_for_what_follows() {
         let (mut reader, mut out) = (AccessUnits::h264(), Vec::new());
         let mut large = [AUD, SETS, &slice(true, 1)].concat();
@@ -528,7 +554,7 @@ mod tests {
         reader.split = true;
         reader.push(&pes(Some((0, 0)), &slice(true, 1)), &mut out);
         let mut bad = 0;
-        for _ in 0..MAX_HELD / 60_000 + 1 {
+        for _ in 0..MAX_PES_LEN / 60_000 + 1 {
             bad += reader.push(&pes(None, &[0x55; 60_000]), &mut out);
         }
         assert_eq!((bad, out.len()), (1, 0));
