@@ -32,6 +32,8 @@ pub struct Counters {
     pub disk: crate::hls::disk::Counters,
     /// RTP, in and out.
     pub rtp: Arc<RtpCounters>,
+    /// Segments of HLS sources.
+    pub hls_pull: Arc<HlsPullCounters>,
     loads: Mutex<Loads>,
 }
 
@@ -50,6 +52,15 @@ pub struct RtpCounters {
     pub stray: AtomicU64,
     /// Datagrams that the system did not take.
     pub unsent: AtomicU64,
+}
+
+/// Segments of HLS sources.
+#[derive(Debug, Default)]
+pub struct HlsPullCounters {
+    /// Segments that were fetched.
+    pub fetched: AtomicU64,
+    /// Segments that were not: gone from the playlist before their turn, marked as missing, or not to be had or used.
+    pub lost: AtomicU64,
 }
 
 /// Busy times of the workers when they were looked at last.
@@ -355,6 +366,18 @@ fn server(registry: &mut Registry, app: &App) {
         counter(registry, name, help, read(value));
     }
     files(registry, app);
+    counter(
+        registry,
+        "hls_pull_segments",
+        "Segments fetched from HLS sources",
+        read(&counters.hls_pull.fetched),
+    );
+    counter(
+        registry,
+        "hls_pull_segments_lost",
+        "Segments of HLS sources that were left out",
+        read(&counters.hls_pull.lost),
+    );
     gauge(
         registry,
         "uptime_seconds",

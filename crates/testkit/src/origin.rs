@@ -41,6 +41,8 @@ impl Request {
 pub enum Answer {
     /// The file of the folder that the path names, or the part of it that is asked for; 404 if it is not there.
     File,
+    /// The same, and then the connection is closed without a word about it before.
+    Last,
     /// Status 200 with this body.
     Body(Vec<u8>),
     /// This status, no body.
@@ -191,8 +193,9 @@ async fn serve(mut stream: TcpStream, connection: u64, shared: &Shared) {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let answer = script(&request);
+        let is_last = matches!(answer, Answer::Last);
         shared.received.push(request.clone());
-        if write(&mut stream, answer, &request, shared).await.is_err() {
+        if write(&mut stream, answer, &request, shared).await.is_err() || is_last {
             return;
         }
     }
@@ -207,7 +210,7 @@ async fn write(
     let head = |status: u16, more: &str| format!("HTTP/1.1 {status} Origin\r\n{more}\r\n");
     let sized = |length: usize| format!("Content-Length: {length}\r\n");
     match answer {
-        Answer::File => {
+        Answer::File | Answer::Last => {
             let path = Path::new(request.path());
             let is_inside = path.components().all(|part| matches!(part, Component::Normal(_)));
             let file = is_inside

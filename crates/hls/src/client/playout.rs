@@ -151,16 +151,17 @@ impl Playout {
             let (timeline, jumps) = self.lanes[lane].line.unwrap_or_default();
             self.change_line(lane, (timeline, jumps.saturating_add(1)));
         }
-        let state = &mut self.lanes[lane];
-        let line = state.line.unwrap_or_default();
-        state.shift = state.shift.or_else(|| find(&self.shifts, line));
-        match state.shift {
+        let line = self.lanes[lane].line.unwrap_or_default();
+        let known = self.lanes[lane].shift;
+        let shift = known.or_else(|| self.shared_shift(lane, line, &frame));
+        match shift {
             Some(shift) => {
+                self.lanes[lane].shift = Some(shift);
                 self.release_held(now, lane, shift);
                 self.queue(now, frame, shift);
             }
             None => {
-                state.held.push(frame);
+                self.lanes[lane].held.push(frame);
                 if self.is_settled(lane) {
                     self.settle(now, lane);
                 }
@@ -287,10 +288,28 @@ impl Playout {
         if self.shifts.is_empty() {
             self.shifts.push_back((line, 0));
         }
-        let shift = find(&self.shifts, line);
         if let Some(state) = self.lanes.get_mut(lane) {
-            (state.line, state.shift) = (Some(line), shift);
+            (state.line, state.shift) = (Some(line), None);
         }
+    }
+
+    /// The shift that a time line has already. The times of MPEG-TS begin anew every 26.5 hours; a lane that was entered behind that
+    /// point, when another was before it, is moved to it.
+    fn shared_shift(&self, lane: usize, line: Line, frame: &Frame) -> Option<i64> {
+        let shift = find(&self.shifts, line)?;
+        let others = self.queues.iter().filter(|queue| queue.lane != lane);
+        let newest = others
+            .filter_map(|queue| queue.newest)
+            .map(|(time, _)| time)
+            .max();
+        let apart = newest.map_or(0, |newest| shifted(frame.dts, shift).saturating_sub(newest));
+        Some(if apart > TS_PERIOD / 2 {
+            shift.saturating_sub(TS_PERIOD)
+        } else if apart < -TS_PERIOD / 2 {
+            shift.saturating_add(TS_PERIOD)
+        } else {
+            shift
+        })
     }
 
     /// Whether all tracks of before have begun on the new time line, or it is no use to wait for them.
@@ -313,18 +332,21 @@ impl Playout {
     /// Decides about the shift of the lane's time line from the frames that are held.
     fn settle(&mut self, now: Instant, lane: usize) {
         let Some(state) = self.lanes.get(lane) else { return };
+        let Some(first) = state.held.first() else { return };
         let line = state.line.unwrap_or_default();
-        let shift = find(&self.shifts, line).unwrap_or_else(|| self.joining_shift(lane));
-        if !state.held.is_empty() {
-            self.lanes[lane].shift = Some(shift);
-            if find(&self.shifts, line).is_none() {
+        let shift = match self.shared_shift(lane, line, first) {
+            Some(shift) => shift,
+            None => {
+                let shift = self.joining_shift(lane);
                 if self.shifts.len() == MAX_SHIFTS {
                     self.shifts.pop_front();
                 }
                 self.shifts.push_back((line, shift));
+                shift
             }
-            self.release_held(now, lane, shift);
-        }
+        };
+        self.lanes[lane].shift = Some(shift);
+        self.release_held(now, lane, shift);
     }
 
     /// The shift with which no track of the lane goes back.
@@ -481,6 +503,8 @@ const MAX_BACK: i64 = 500_000;
 const MAX_GAP: i64 = 30_000_000;
 /// Step that can be one frame's duration.
 const MAX_STEP: i64 = 10_000_000;
+/// After this the times of MPEG-TS begin anew: 2^33 ticks of 90 kHz.
+const TS_PERIOD: i64 = 95_443_717_689;
 /// How much media of a new time line is looked at for tracks that were there before.
 const MAX_SETTLING: i64 = 1_000_000;
 /// The same in frames.

@@ -65,7 +65,7 @@ impl Error {
     /// Whether asking again may help at once: the connection was lost, or the server had trouble.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Dial(DialError::Io(_)) | Self::Http(_) | Self::NotTheRange { .. } => true,
+            Self::Dial(DialError::Io(_)) | Self::Http(_) => true,
             Self::Status(status) => status.is_server_error(),
             Self::Url(_)
             | Self::Scheme
@@ -77,6 +77,7 @@ impl Error {
             | Self::NoRanges
             | Self::NoAnswer
             | Self::TooLong { .. }
+            | Self::NotTheRange { .. }
             | Self::Header => false,
         }
     }
@@ -237,11 +238,6 @@ impl Client {
             HeaderValue::from_static(crate::session::http::SERVER_NAME),
         );
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        if let Some((offset, length)) = range {
-            let last = offset.saturating_add(length).saturating_sub(1);
-            let range = HeaderValue::from_str(&format!("bytes={offset}-{last}"));
-            headers.insert(RANGE, range.map_err(|_| Error::Header)?);
-        }
         if let Some(value) = authorization(credentials(&self.source, url))? {
             headers.insert(AUTHORIZATION, value);
         }
@@ -251,6 +247,11 @@ impl Client {
             .filter(|(name, _)| may_go(name, &self.source, url));
         for (name, value) in custom {
             headers.insert(name, value.clone());
+        }
+        if let Some((offset, length)) = range {
+            let last = offset.saturating_add(length).saturating_sub(1);
+            let range = HeaderValue::from_str(&format!("bytes={offset}-{last}"));
+            headers.insert(RANGE, range.map_err(|_| Error::Header)?);
         }
         Ok(request)
     }

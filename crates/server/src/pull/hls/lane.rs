@@ -2,15 +2,18 @@
 
 use super::decrypt::Decryptor;
 use crate::meter::Meter;
+use crate::metrics::HlsPullCounters;
 use crate::pull::http::{Answer, Client, Error as HttpError};
 use crate::session::ingest::container::{Demuxer, Event};
 use bytes::{Bytes, BytesMut};
-use hls::client::{ByteRange, Fetch, KEY_LEN, MAX_PLAYLIST, Segment, Session, Step, Timeline};
-use media::{Frame, Track};
+use hls::client::{ByteRange, Counters, Fetch, KEY_LEN, MAX_PLAYLIST, Segment, Session, Step, Timeline};
+use media::{Frame, StreamKey, Track};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
+use tracing::info;
 use url::Url;
 
 /// Longest segment in bytes: ten seconds at 50 Mbit/s.
@@ -35,19 +38,21 @@ pub(super) enum Item {
     /// Broken media was left out.
     Bad(String),
     /// A segment could not be had, or not be used, and is left out.
-    Lost {
-        sequence: u64,
-        reason: String,
-    },
+    Lost(String),
     /// Nothing more comes: the playlist has ended, or cannot be played on.
     End(Result<(), String>),
 }
 
 /// One media playlist.
 pub(super) struct Lane {
+    /// The stream, for log lines.
+    pub key: StreamKey,
     pub session: Session,
     pub client: Client,
     pub meter: Arc<Meter>,
+    pub counters: Arc<HlsPullCounters>,
+    /// What was told of the session's counters already.
+    pub told: Counters,
     pub items: mpsc::Sender<Vec<Item>>,
     /// Limit for playlists, keys and initialization sections.
     pub timeout: Duration,
@@ -116,12 +121,9 @@ impl Lane {
                     }
                     Err(Loss::Stopped) => return Err(Stopped),
                     Err(Loss::Reason(reason)) => {
-                        let sequence = segment.sequence;
-                        let lost = Item::Lost {
-                            sequence,
-                            reason: reason.clone(),
-                        };
-                        self.send(vec![lost]).await?;
+                        let (stream, sequence) = (&self.key, segment.sequence);
+                        info!(%stream, sequence, reason, "a segment was left out");
+                        self.send(vec![Item::Lost(reason.clone())]).await?;
                         Err(reason)
                     }
                 },
@@ -134,9 +136,33 @@ impl Lane {
             if let Err(reason) = done
                 && let Err(error) = self.session.failed(Instant::now(), &step, reason)
             {
+                self.report();
                 return Ok(Err(error.to_string()));
             }
+            self.report();
         }
+    }
+
+    /// Tells and counts what has become of segments since the last call.
+    fn report(&mut self) {
+        let (now, told) = (self.session.counters(), self.told);
+        self.told = now;
+        let missed = now.missed.saturating_sub(told.missed);
+        if missed > 0 {
+            info!(stream = %self.key, missed, "segments left the playlist before they were fetched");
+        }
+        if now.restarts != told.restarts {
+            info!(stream = %self.key, "the source counts its segments anew");
+        }
+        let lost = |counters: Counters| {
+            [counters.missed, counters.gaps, counters.failed]
+                .iter()
+                .sum::<u64>()
+        };
+        let fetched = now.segments.saturating_sub(told.segments);
+        self.counters.fetched.fetch_add(fetched, Ordering::Relaxed);
+        let lost = lost(now).saturating_sub(lost(told));
+        self.counters.lost.fetch_add(lost, Ordering::Relaxed);
     }
 
     async fn send(&self, items: Vec<Item>) -> Result<(), Stopped> {

@@ -10,10 +10,11 @@ use crate::maybe::{at, some};
 use crate::session::ingest::Feed;
 use hls::client::{Opened, Options, Playout, Session, open};
 use lane::{Item, Lane};
+use media::StreamKey;
 use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// Reads of a segment's connection that wait for room, each with the frames that it brought.
 const MAX_WAITING: usize = 4;
@@ -29,9 +30,10 @@ async fn pull(attempt: &mut Attempt) -> Result<std::convert::Infallible, String>
     let began = Instant::now();
     let measured = attempt.app.measure(attempt.job);
     let mut source = Source {
+        key: attempt.spec.key.clone(),
         playout: Playout::new(0, None),
         lanes: Vec::new(),
-        ends: Vec::new(),
+        ends: None,
         lost: None,
         tasks: JoinSet::new(),
         bad: 0,
@@ -68,9 +70,12 @@ async fn sessions(
     let lane = |client: Client, session: Session| {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         let lane = Lane {
+            key: attempt.spec.key.clone(),
             session,
             client,
             meter: meter.clone(),
+            counters: attempt.app.counters.hls_pull.clone(),
+            told: Default::default(),
             items: sender,
             timeout: attempt.spec.timeout,
             media_timeout: attempt.media_timeout,
@@ -93,11 +98,13 @@ async fn sessions(
 
 /// The lanes of a source, and the frames on their way.
 struct Source {
+    /// The stream, for log lines.
+    key: StreamKey,
     playout: Playout,
     /// `None`: it has ended.
     lanes: Vec<Option<mpsc::Receiver<Vec<Item>>>>,
-    /// Why lanes have ended that could not go on.
-    ends: Vec<String>,
+    /// Why a lane could not go on.
+    ends: Option<String>,
     /// Why the last segment was left out that was.
     lost: Option<String>,
     /// The lanes' tasks, which end with this.
@@ -121,7 +128,7 @@ impl Source {
     async fn until_media(&mut self) -> Result<(), String> {
         while !self.playout.has_media() {
             if self.lanes.iter().all(Option::is_none) {
-                let reason = self.ends.pop().or(self.lost.take());
+                let reason = self.ends.take().or(self.lost.take());
                 return Err(reason.unwrap_or_else(|| "the playlist has no media".to_owned()));
             }
             let (lane, items) = self.receive().await;
@@ -136,7 +143,7 @@ impl Source {
             let now = Instant::now();
             self.publish(now, feed)?;
             if self.playout.is_over() {
-                return Err(self.ends.pop().unwrap_or_else(|| END.to_owned()));
+                return Err(self.ends.take().unwrap_or_else(|| END.to_owned()));
             }
             let (due, tracks) = (self.playout.deadline(), feed.deadline());
             tokio::select! {
@@ -175,6 +182,13 @@ impl Source {
         (lane, items.unwrap_or_else(lost))
     }
 
+    fn end(&mut self, now: Instant, lane: usize) {
+        self.playout.ended(now, lane);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            *lane = None;
+        }
+    }
+
     fn take(&mut self, lane: usize, items: Vec<Item>) {
         let now = Instant::now();
         for item in items {
@@ -184,23 +198,19 @@ impl Source {
                 Item::TracksDeclared { video, audio } => self.playout.declared(lane, video, audio),
                 Item::Track(track) => self.playout.track(lane, track),
                 Item::Frame(frame) => self.playout.frame(now, lane, frame),
-                Item::Unsupported(what) => warn!(what, "not supported, left out"),
+                Item::Unsupported(what) => warn!(stream = %self.key, what, "not supported, left out"),
                 Item::Bad(error) => {
                     self.bad = self.bad.saturating_add(1);
                     if self.bad.is_power_of_two() {
-                        warn!(bad = self.bad, error, "bad media was left out");
+                        warn!(stream = %self.key, bad = self.bad, error, "bad media was left out");
                     }
                 }
-                Item::Lost { sequence, reason } => {
-                    info!(sequence, reason, "a segment was left out");
-                    self.lost = Some(reason);
-                }
-                Item::End(end) => {
-                    self.ends.extend(end.err());
-                    self.playout.ended(now, lane);
-                    if let Some(lane) = self.lanes.get_mut(lane) {
-                        *lane = None;
-                    }
+                Item::Lost(reason) => self.lost = Some(reason),
+                Item::End(Ok(())) => self.end(now, lane),
+                // Picture without its sound is not what was asked for: the whole is to be tried again.
+                Item::End(Err(reason)) => {
+                    self.ends.get_or_insert(reason);
+                    (0..self.lanes.len()).for_each(|lane| self.end(now, lane));
                 }
             }
         }

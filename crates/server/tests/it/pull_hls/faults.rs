@@ -56,6 +56,26 @@ async fn headers_and_redirects_reach_every_request() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_server_that_closes_after_each_answer() -> Result<()> {
+    let site = site().await?;
+    site.origin.set_script(|_| Answer::Last);
+    let server = serve("").await?;
+    let played = pulled(&server, &site.origin.url("list.m3u8"), &[]).await?;
+    compare(Fixture::H264Aac, &played, &[Kind::Video, Kind::Audio]).await?;
+    let connections: Vec<_> = site
+        .origin
+        .all()
+        .iter()
+        .map(|request| request.connection)
+        .collect();
+    assert!(
+        connections.len() >= 4 && connections.is_sorted_by(|a, b| a < b),
+        "{connections:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_segment_that_is_missing_is_left_out() -> Result<()> {
     let site = site().await?;
     site.origin.set_script(|request| match request.path() {
@@ -71,6 +91,16 @@ async fn a_segment_that_is_missing_is_left_out() -> Result<()> {
         50
     );
     server.wait_for_log("a segment was left out", SOON).await;
+    let metrics = server.get("/metrics").await?.text();
+    let segments = std::fs::read_to_string(site.path("list.m3u8"))?
+        .matches("#EXTINF")
+        .count();
+    for line in [
+        format!("tidegate_hls_pull_segments_total {}\n", segments - 1),
+        "tidegate_hls_pull_segments_lost_total 1\n".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+    }
     Ok(())
 }
 

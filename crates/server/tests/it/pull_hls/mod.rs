@@ -15,6 +15,7 @@ use testkit::framehash::{self, Frame, Kind, assert_run};
 use testkit::origin::Origin;
 use testkit::server::TestServer;
 use testkit::tool::{Running, Tool};
+use tokio::time::{interval, timeout};
 
 /// MPEG-TS counts 90,000 ticks per second and FLV milliseconds: each may round by one.
 pub const ROUNDING: Duration = Duration::from_micros(2_500);
@@ -135,16 +136,17 @@ pub async fn in_state(server: &TestServer, state: &str) -> String {
         .await
 }
 
-/// The last two of a path's lines that name a segment must be there before a source is called live.
+/// Waits until a packager's playlist names so many segments.
 pub async fn packaged(playlist: &Path, segments: usize) -> Result<()> {
     let look = async {
+        let mut look = interval(Duration::from_millis(20));
         loop {
-            let text = tokio::fs::read_to_string(playlist).await.unwrap_or_default();
+            look.tick().await;
+            let text = std::fs::read_to_string(playlist).unwrap_or_default();
             if text.matches("#EXTINF").count() >= segments {
                 return;
             }
-            tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(SOON, look).await.context("no playlist came")
+    timeout(SOON, look).await.context("no playlist came")
 }
