@@ -4,6 +4,7 @@ mod api_live;
 mod browser;
 mod clients;
 mod ffmpeg_source;
+mod hls;
 mod hook_service;
 mod integrity;
 mod on_demand;
