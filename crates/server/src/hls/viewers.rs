@@ -171,7 +171,7 @@ impl Viewers {
     }
 
     /// The viewer that was let in last from an address.
-    pub fn from_address(&self, key: &StreamKey, address: IpAddr, form: Form) -> Option<Arc<Viewer>> {
+    pub fn at_address(&self, key: &StreamKey, address: IpAddr, form: Form) -> Option<Arc<Viewer>> {
         let crowds = self.0.lock();
         let crowd = crowds.get(key)?;
         let token = *crowd.by_address.get(&(address, form))?;

@@ -192,7 +192,7 @@ impl<S: Io> Exchange<'_, S> {
         let viewer = match self.cookie() {
             Some(token) => viewers.get(&self.key, &id(token)),
             None if self.app.config().hls.session_playlist => None,
-            None => viewers.from_address(&self.key, self.address, form),
+            None => viewers.at_address(&self.key, self.address, form),
         };
         // Without a token in the path it may be a new visit to a stream that is back.
         viewer.filter(|viewer| !viewer.ended() || self.app.hub.get(&self.key).is_none())
@@ -360,7 +360,7 @@ impl<S: Io> Exchange<'_, S> {
                     form,
                 },
             ),
-            None => viewers.from_address(&self.key, self.address, form),
+            None => viewers.at_address(&self.key, self.address, form),
         };
         let Some(viewer) = viewer else {
             if token.is_some() {

@@ -62,12 +62,6 @@ impl Player {
         })
     }
 
-    /// The token of its session.
-    pub fn token(&self) -> &str {
-        let behind = self.target.split("/session-").nth(1).unwrap_or_default();
-        behind.split('/').next().unwrap_or_default()
-    }
-
     /// Asks for the media playlist with this query in addition.
     pub async fn ask(&self, query: &str, headers: &[(&str, &str)]) -> Result<Response> {
         let joint = if self.target.contains('?') { '&' } else { '?' };

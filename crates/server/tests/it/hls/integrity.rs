@@ -1,7 +1,6 @@
 //! What comes out is what went in: every frame's bytes and times.
 
 use super::*;
-use std::path::PathBuf;
 use std::time::Duration;
 use testkit::fixture::Fixture;
 use testkit::framehash::{self, Frame, Kind, assert_run, assert_shown};
@@ -128,8 +127,8 @@ async fn compare(
     fixture: Fixture,
     from: From,
     by: By,
-    source: &std::path::Path,
-    played: &PathBuf,
+    source: &Path,
+    played: &Path,
     kinds: &[Kind],
 ) -> Result<()> {
     let mut offsets = Vec::new();
