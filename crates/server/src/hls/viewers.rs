@@ -25,6 +25,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// Target durations without a request after which a viewer has left.
 const PATIENCE: u32 = 3;
@@ -101,6 +102,8 @@ pub struct Viewer {
     busy: AtomicUsize,
     bytes: AtomicU64,
     ended: AtomicBool,
+    /// It was cut, by an operator or because the server ends: what it waits for is not for it any more.
+    cut: CancellationToken,
 }
 
 impl fmt::Debug for Viewer {
@@ -142,6 +145,11 @@ impl Viewer {
     /// Whether its stream has ended; what was cut can still be had for a while.
     pub fn ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is cut.
+    pub async fn cut(&self) {
+        self.cut.cancelled().await;
     }
 
     /// When it will have left if it makes no further request.
@@ -195,6 +203,7 @@ impl Viewers {
             busy: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            cut: CancellationToken::new(),
         });
         let mut crowds = self.0.lock();
         let crowd = crowds.entry(key.clone()).or_default();
@@ -266,6 +275,7 @@ async fn attend(app: Arc<App>, key: StreamKey, viewer: Arc<Viewer>, place: Place
     let stream_ended = tokio::select! {
         biased;
         () = stop.cancelled() => {
+            viewer.cut.cancel();
             guard.ends(true, "closed by the server");
             false
         }

@@ -411,6 +411,7 @@ impl<S: Io> Exchange<'_, S> {
             let changed = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Waited::Left),
+                () = viewer.cut() => return Ok(Waited::Left),
                 changed = timeout_at(deadline, changes.changed()) => changed,
                 gone = chatter(&mut self.accepted.io, self.buffer) => {
                     gone?;

@@ -223,9 +223,14 @@ async fn a_viewer_that_was_kicked_has_to_ask_again() -> Result<()> {
         ("app", "live"),
         ("stream", "cam"),
     ];
-    let list = server.api("getMediaPlayerList", &parameters).await;
-    let id = list["data"][0]["identifier"].as_str().context("an identifier")?;
-    assert_eq!(server.api("kick_session", &[("id", id)]).await["code"], 0);
+    // The schema is registered by its first segment, a moment after that can be seen.
+    let id = server
+        .poll("the player is listed", SOON, async |server| {
+            let list = server.api("getMediaPlayerList", &parameters).await;
+            list["data"][0]["identifier"].as_str().map(str::to_owned)
+        })
+        .await;
+    assert_eq!(server.api("kick_session", &[("id", &id)]).await["code"], 0);
     hooks.wait_for_call("on_flow_report", of_players, SOON).await;
     assert_eq!(watching(&server, "hls").await, 0);
     assert_eq!(player.ask_for(&media.segments[0].uri).await?.status, 404);
@@ -334,7 +339,20 @@ async fn who_waits_or_reads_slowly_does_not_leave() -> Result<()> {
     let left = hooks.wait_for_call("on_flow_report", of_players, SOON).await;
     assert_eq!(watching(&server, "hls.fmp4").await, 2, "{}", left.body);
     assert!(!answer.is_finished());
-    answer.abort();
+    // Who is cut while waiting does not get what it waits for.
+    let parameters = [
+        ("schema", "hls.fmp4"),
+        ("app", "live"),
+        ("stream", "cam"),
+        ("vhost", "__defaultVhost__"),
+    ];
+    let list = server.api("getMediaPlayerList", &parameters).await;
+    for player in list["data"].as_array().context("players")? {
+        let id = player["identifier"].as_str().context("an identifier")?;
+        assert_eq!(server.api("kick_session", &[("id", id)]).await["code"], 0);
+    }
+    let error = answer.await?.expect_err("its connection is closed");
+    assert!(format!("{error:#}").contains("connection closed"), "{error:#}");
     Ok(())
 }
 
