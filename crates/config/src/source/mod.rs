@@ -200,7 +200,7 @@ pub enum Problem {
     Dollar,
     /// A scheme that cannot be pulled.
     #[error(
-        "the scheme must be rtmp, rtmps, http or https; write ffmpeg:// before any other URL to read it with FFmpeg"
+        "the scheme must be rtsp, rtsps, rtmp, rtmps, http or https; write ffmpeg:// before any other URL to read it with FFmpeg"
     )]
     Scheme,
     /// An HTTP URL that does not say what it leads to.

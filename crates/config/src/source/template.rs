@@ -14,7 +14,7 @@ use super::{Problem, Via};
 const MAX_URL: usize = 4096;
 
 /// What the server pulls itself.
-const PULLED: [&str; 4] = ["rtmp", "rtmps", "http", "https"];
+const PULLED: [&str; 6] = ["rtsp", "rtsps", "rtmp", "rtmps", "http", "https"];
 
 /// How the path of an HTTP URL ends that it pulls: HLS, MPEG-TS, FLV.
 const SUFFIXES: [&str; 3] = [".m3u8", ".ts", ".flv"];
@@ -299,7 +299,7 @@ mod tests {
     fn urls_that_cannot_be_meant_are_refused_when_the_file_is_read() {
         let pattern = Pattern::new("(?<app>.+)/(.+)").unwrap();
         for (url, problem) in [
-            ("rtsp://cam/1", Problem::Scheme),
+            ("srt://cam/1", Problem::Scheme),
             ("cam/1", Problem::Scheme),
             ("$1://cam/1", Problem::Scheme),
             ("http://cam/1.mpd", Problem::Suffix),

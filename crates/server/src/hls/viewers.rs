@@ -25,6 +25,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// Target durations without a request after which a viewer has left.
 const PATIENCE: u32 = 3;
@@ -108,6 +109,8 @@ pub struct Viewer {
     busy: AtomicUsize,
     bytes: AtomicU64,
     ended: AtomicBool,
+    /// It was cut, by an operator or because the server ends: what it waits for is not for it any more.
+    cut: CancellationToken,
 }
 
 impl fmt::Debug for Viewer {
@@ -151,6 +154,11 @@ impl Viewer {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Waits until it is cut.
+    pub async fn cut(&self) {
+        self.cut.cancelled().await;
+    }
+
     /// When it will have left if it makes no further request.
     fn deadline(&self) -> Instant {
         let patience = self.broadcast.live.target_duration() * PATIENCE;
@@ -178,7 +186,7 @@ impl Viewers {
     }
 
     /// The viewer that was let in last from an address.
-    pub fn from_address(&self, key: &StreamKey, address: IpAddr, form: Form) -> Option<Arc<Viewer>> {
+    pub fn at_address(&self, key: &StreamKey, address: IpAddr, form: Form) -> Option<Arc<Viewer>> {
         let crowds = self.0.lock();
         let crowd = crowds.get(&place_of(key))?;
         let token = *crowd.by_address.get(&(address, form))?;
@@ -203,6 +211,7 @@ impl Viewers {
             busy: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            cut: CancellationToken::new(),
         });
         let mut crowds = self.0.lock();
         let crowd = crowds.entry(place_of(key)).or_default();
@@ -268,6 +277,7 @@ async fn attend(app: Arc<App>, viewer: Arc<Viewer>, place: Place) {
     let stream_ended = tokio::select! {
         biased;
         () = stop.cancelled() => {
+            viewer.cut.cancel();
             guard.ends(true, "closed by the server");
             false
         }

@@ -7,6 +7,7 @@ mod clients;
 mod edges;
 mod ffmpeg_source;
 mod files;
+mod hls;
 mod hls_disk;
 mod hook_service;
 mod integrity;

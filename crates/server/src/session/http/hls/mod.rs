@@ -140,7 +140,7 @@ impl<S: Io> Exchange<'_, S> {
             return by_token(token);
         }
         let by_cookie = self.cookies().find_map(by_token);
-        by_cookie.or_else(|| by_address.then(|| viewers.from_address(&self.key, address, form))?)
+        by_cookie.or_else(|| by_address.then(|| viewers.at_address(&self.key, address, form))?)
     }
 
     /// The tokens of the request's cookies. There may be several: the file server has a cookie of this name, too, and a client sends
@@ -366,6 +366,7 @@ impl<S: Io> Exchange<'_, S> {
             let changed = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Waited::Left),
+                () = viewer.cut() => return Ok(Waited::Left),
                 changed = timeout_at(deadline, changes.changed()) => changed,
                 gone = chatter(&mut self.accepted.io, self.buffer) => {
                     gone?;
