@@ -244,7 +244,7 @@ The first rule whose pattern matches counts. A rule comes before `on_stream_not_
 | Field | Type | If absent | Meaning |
 |---|---|---|---|
 | `pattern` | text | needed | Regular expression that must match the whole `app/stream`. Write it in single quotes, so that TOML leaves backslashes alone. A dot that means a dot is `\.` |
-| `url` | text | needed | `rtmp://`, `rtmps://`, or `http(s)://` ending in `.m3u8` (HLS), `.ts` (MPEG-TS) or `.flv`: pulled by the server. `ffmpeg://` before any other URL or an absolute path: read by an FFmpeg process |
+| `url` | text | needed | `rtsp(s)://`, `rtmp(s)://`, or `http(s)://` ending in `.m3u8` (HLS), `.ts` (MPEG-TS) or `.flv`: pulled by the server. `ffmpeg://` before any other URL or an absolute path: read by an FFmpeg process |
 | `on_demand` | bool | `true` | Opened by the first viewer, closed when nobody watches. `false`: opened at start and kept; the pattern must then be one name without wildcards |
 | `close_after` | seconds, or text such as `"20s"`, `"500ms"`, `"2m"` | `general.streamNoneReaderDelayMS` | Closed when nobody has watched for this long |
 | `transport` | text | `"any"` | Transport of an RTSP source: `any`, `tcp`, `udp`, `multicast` |

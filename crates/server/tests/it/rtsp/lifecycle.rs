@@ -209,6 +209,27 @@ async fn fifty_players_of_a_missing_stream_cause_one_hook_and_one_session_on_the
     Ok(())
 }
 
+/// As the README has it: a pattern of names, and no hook service.
+#[tokio::test]
+async fn a_rule_opens_a_camera_for_whoever_watches() -> Result<()> {
+    let (camera, _publisher) = camera("").await?;
+    let rule = format!(
+        "[[source]]\npattern = \"cam/(?<name>[a-z]+)\"\nurl = \"{}/${{name}}\"\nclose_after = 0.3\n",
+        camera.url_rtsp("live")
+    );
+    let server = tidegate().toml(rule).start().await?;
+    let mut viewer = FlvViewer::open(&server, "cam/source").await?;
+    assert!(viewer.picture().await?.key);
+    drop(viewer);
+    offline(&server, "cam", "source").await;
+    camera
+        .poll("the camera is left alone", SOON, async |camera| {
+            (players(camera, "rtsp", "live", "source").await == 0).then_some(())
+        })
+        .await;
+    Ok(())
+}
+
 /// A camera that reboots: the pull finds it again, and a player that waits gets pictures.
 #[tokio::test]
 async fn a_camera_that_disappears_is_found_again() -> Result<()> {
