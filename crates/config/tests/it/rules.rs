@@ -132,8 +132,8 @@ fn wrong_rules_are_refused_with_line_field_and_remedy() {
             "tidegate.toml:4: source rule 2, pattern: it is missing",
         ),
         (
-            "[[source]]\npattern = 'a/b'\nurl = 'rtsp://o/x'",
-            "tidegate.toml:6: source rule 2, url: the scheme must be rtmp",
+            "[[source]]\npattern = 'a/b'\nurl = 'srt://o/x'",
+            "tidegate.toml:6: source rule 2, url: the scheme must be rtsp",
         ),
         (
             "[[source]]\npattern = 'a/b'\nurl = 'ffmpeg://rtsp://o/x'\nffmpeg_cmd_key = 'ffmpeg.cmd_no'",

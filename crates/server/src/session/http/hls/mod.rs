@@ -139,8 +139,12 @@ impl<S: Io> Exchange<'_, S> {
         if let Some(token) = token {
             return by_token(token);
         }
-        let by_cookie = self.cookies().find_map(by_token);
-        by_cookie.or_else(|| by_address.then(|| viewers.at_address(&self.key, address, form))?)
+        let mut cookies = self.cookies().peekable();
+        if cookies.peek().is_some() {
+            // Whoever shows a token and is not known by it is somebody else at that address.
+            return cookies.find_map(by_token);
+        }
+        by_address.then(|| viewers.at_address(&self.key, address, form))?
     }
 
     /// The tokens of the request's cookies. There may be several: the file server has a cookie of this name, too, and a client sends
