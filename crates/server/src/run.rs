@@ -407,6 +407,7 @@ fn greet(app: &App) {
         eprintln!(
             "\nTry it:\n  publish  ffmpeg -re -i FILE -c copy -f flv rtmp://127.0.0.1:{rtmp}/live/test\n  \
              play     ffplay http://127.0.0.1:{http}/live/test.live.flv   (or rtmp://127.0.0.1:{rtmp}/live/test{rtsp})\n  \
+             browser  http://127.0.0.1:{http}/   (HLS: http://127.0.0.1:{http}/live/test/hls.m3u8)\n  \
              look     curl 'http://127.0.0.1:{http}/index/api/getMediaList?secret=SECRET'   metrics: http://127.0.0.1:{http}/metrics\n  \
              tour     tidegate demo   (a synthetic camera that opens on demand; no ffmpeg needed)\n"
         );
