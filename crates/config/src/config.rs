@@ -1,6 +1,7 @@
 //! The whole configuration: typed sections for the program, text for the API and the file.
 
 use crate::error::{Error, Origin};
+use crate::hook_endpoint::HookEndpoint;
 use crate::key::Reload;
 use crate::keys::{
     self, Api, CMD, CMD_PREFIX, Cluster, Ffmpeg, General, Hls, Hook, Http, Metrics, Multicast, Protocol,
@@ -56,14 +57,23 @@ pub struct Config {
     pub srt: Srt,
     /// The `[[source]]` rules of a TOML file, in their order. The first one that matches counts.
     pub sources: Arc<[SourceRule]>,
+    /// The `[[hook_endpoint]]` tables of a TOML file.
+    pub hook_endpoints: Arc<[HookEndpoint]>,
     store: Store,
+}
+
+/// What a TOML file says in tables rather than keys.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    pub sources: Arc<[SourceRule]>,
+    pub hook_endpoints: Arc<[HookEndpoint]>,
 }
 
 /// The built-in values. The API secret and the server id are empty in it; [`crate::load()`] fills them.
 impl Default for Config {
     fn default() -> Self {
         let mut errors = Vec::new();
-        let config = Self::build(Store::default(), Arc::default(), &mut errors);
+        let config = Self::build(Store::default(), Tables::default(), &mut errors);
         debug_assert!(errors.is_empty(), "a built-in value is not allowed: {errors:?}");
         config
     }
@@ -92,14 +102,16 @@ impl Config {
             rtsp: Rtsp::default(),
             srt: Srt::default(),
             sources: Arc::default(),
+            hook_endpoints: Arc::default(),
             store: Store::default(),
         }
     }
 
     /// Makes typed values of all texts. Where a text is not allowed, the error is added and the built-in value taken.
-    pub(crate) fn build(store: Store, sources: Arc<[SourceRule]>, errors: &mut Vec<Error>) -> Self {
+    pub(crate) fn build(store: Store, tables: Tables, errors: &mut Vec<Error>) -> Self {
         let mut config = Self::blank();
-        config.sources = sources;
+        config.sources = tables.sources;
+        config.hook_endpoints = tables.hook_endpoints;
         for name in store.names() {
             let (Some(key), Some(text)) = (keys::find(name), store.text(name)) else {
                 continue;
@@ -245,7 +257,8 @@ impl Config {
         self.sources.iter().find_map(|rule| rule.resolve(app, stream))
     }
 
-    /// The keys whose values differ between two configurations, in byte order. Changed `[[source]]` rules appear as `source`.
+    /// The keys whose values differ between two configurations, in byte order. Changed `[[source]]` rules appear as `source`, and changed
+    /// `[[hook_endpoint]]` tables as `hook_endpoint`.
     pub fn diff(old: &Self, new: &Self) -> Vec<ChangedKey> {
         let names: BTreeSet<&str> = old.store.names().into_iter().chain(new.store.names()).collect();
         let changed = names.into_iter().filter(|name| old.text(name) != new.text(name));
@@ -255,9 +268,13 @@ impl Config {
                 reload: keys::find(name).map_or(Reload::Hot, |key| key.reload),
             })
             .collect();
-        if old.sources != new.sources {
+        let tables = [
+            ("source", old.sources != new.sources),
+            ("hook_endpoint", old.hook_endpoints != new.hook_endpoints),
+        ];
+        for (name, _) in tables.into_iter().filter(|(_, differs)| *differs) {
             changed.push(ChangedKey {
-                name: "source".to_owned(),
+                name: name.to_owned(),
                 reload: Reload::Hot,
             });
         }

@@ -112,6 +112,28 @@ pub enum Error {
         /// Most that are allowed.
         max: usize,
     },
+    /// Something is wrong with a `[[hook_endpoint]]` table.
+    #[error("{origin}: hook endpoint {number}, {field}: {problem}")]
+    Endpoint {
+        /// Where it stands.
+        origin: Origin,
+        /// Number of the table in the file, from 1.
+        number: usize,
+        /// The field.
+        field: String,
+        /// What is wrong.
+        problem: crate::source::Problem,
+    },
+    /// More endpoints than a server should tell everything.
+    #[error("{file}: {got} hook endpoints; at most {max} are allowed")]
+    TooManyEndpoints {
+        /// The file as it was named.
+        file: Arc<str>,
+        /// Endpoints in the file.
+        got: usize,
+        /// Most that are allowed.
+        max: usize,
+    },
     /// Two keys only make sense together.
     #[error("{origin}: {key} is set, but {missing} is empty; a certificate and its key are needed together")]
     Half {

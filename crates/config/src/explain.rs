@@ -44,6 +44,31 @@ pub fn explain(loaded: &Loaded) -> String {
         );
     }
 
+    if !config.hook_endpoints.is_empty() {
+        line(&mut out, format_args!(""));
+        line(
+            &mut out,
+            format_args!("Hook endpoints ({}):", config.hook_endpoints.len()),
+        );
+        for endpoint in &*config.hook_endpoints {
+            let events = if endpoint.events.is_empty() {
+                "all of Tidegate's own events".to_owned()
+            } else {
+                endpoint.events.join(", ")
+            };
+            let durable = if endpoint.durable { ", durable" } else { "" };
+            let off = if endpoint.enabled { "" } else { ", switched off" };
+            line(
+                &mut out,
+                format_args!(
+                    "  {} -> {}: {events}{durable}{off}",
+                    endpoint.name,
+                    endpoint.shown_url()
+                ),
+            );
+        }
+    }
+
     if !config.sources.is_empty() {
         line(&mut out, format_args!(""));
         line(

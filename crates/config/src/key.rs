@@ -235,6 +235,8 @@ pub(crate) enum Kind {
     HookUrl(Place<Option<String>>),
     Text(Place<String>),
     Secret(Place<Secret>),
+    /// `whsec_` and base64, several with `,` between.
+    HookSecrets(Place<Vec<Secret>>),
     Path(Place<PathBuf>),
     OptionalPath(Place<Option<PathBuf>>),
     /// Separated by `;`.
@@ -336,6 +338,10 @@ impl Kind {
             }
             Kind::Text(place) => put(config, *place, text.to_owned()),
             Kind::Secret(place) => put(config, *place, Secret::new(text)),
+            Kind::HookSecrets(place) => {
+                let secrets = crate::hook_endpoint::parse_secrets(text);
+                put(config, *place, secrets.map_err(|_| refuse())?);
+            }
             Kind::Path(place) => put(config, *place, path(text).ok_or_else(refuse)?),
             Kind::OptionalPath(place) => {
                 let file = if text.is_empty() {
@@ -396,6 +402,7 @@ impl Kind {
             }
             Kind::HookUrl(_) => "an http:// or https:// URL, or empty for off".to_owned(),
             Kind::Text(_) | Kind::Secret(_) => "any text".to_owned(),
+            Kind::HookSecrets(_) => format!("{}, or empty for no signature", crate::hook_endpoint::SECRETS_ALLOWED),
             Kind::Path(_) => "a path".to_owned(),
             Kind::OptionalPath(_) => "a path, or empty".to_owned(),
             Kind::Paths(_) => "paths with ; between, or empty".to_owned(),
@@ -425,7 +432,7 @@ impl Kind {
             Kind::Address(_) | Kind::Group(_) => "address",
             Kind::IpRanges(_) => "address ranges",
             Kind::HookUrl(_) => "URL",
-            Kind::Text(_) | Kind::Secret(_) => "text",
+            Kind::Text(_) | Kind::Secret(_) | Kind::HookSecrets(_) => "text",
             Kind::Path(_) | Kind::OptionalPath(_) => "path",
             Kind::Paths(_) => "paths",
             Kind::List { .. } => "list",
@@ -455,6 +462,7 @@ impl Kind {
             | Kind::HookUrl(_)
             | Kind::Text(_)
             | Kind::Secret(_)
+            | Kind::HookSecrets(_)
             | Kind::Path(_)
             | Kind::OptionalPath(_)
             | Kind::Template(_)
@@ -479,6 +487,7 @@ impl Kind {
             | Kind::HookUrl(_)
             | Kind::Text(_)
             | Kind::Secret(_)
+            | Kind::HookSecrets(_)
             | Kind::Path(_)
             | Kind::OptionalPath(_)
             | Kind::Paths(_)

@@ -7,7 +7,7 @@
 //! - [`keys`]: the table, one file per section, each row beside the typed field that it fills. [`key`]: what a row says.
 //! - [`mod@file`]: loading a file and writing it back. [`mod@load`]: putting the layers together, on text alone.
 //! - `ini`, `toml`: the two languages. `store`: values as text with their origin.
-//! - [`source`]: `[[source]]` rules.
+//! - [`source`]: `[[source]]` rules. [`hook_endpoint`]: `[[hook_endpoint]]` tables.
 //! - [`protocol_options`]: overriding the options of one stream. [`lenient`]: how ZLM reads text from the network.
 //! - [`explain`](mod@explain), [`manual`]: what people read.
 //!
@@ -19,6 +19,7 @@ mod config;
 pub mod error;
 pub mod explain;
 pub mod file;
+pub mod hook_endpoint;
 mod ini;
 pub mod key;
 pub mod keys;
@@ -37,6 +38,7 @@ pub use config::{ChangedKey, Config, Rejected, SetOutcome};
 pub use error::{Error, Errors, Origin, Warning};
 pub use explain::explain;
 pub use file::{create_default, load, write_back};
+pub use hook_endpoint::HookEndpoint;
 pub use key::{Key, Reload};
 pub use keys::{
     Api, Cluster, DuplicatePublish, Ffmpeg, General, Hls, Hook, Http, LogFormat, Metrics, Multicast,

@@ -1,9 +1,11 @@
 //! Putting the layers together: built-in value < file < environment < command line.
 
-use crate::config::Config;
+use crate::config::{Config, Tables};
 use crate::error::{Error, Errors, Origin, Warning};
+use crate::hook_endpoint::HookEndpoint;
 use crate::keys::{self, CMD_PREFIX};
 use crate::secret::PUBLISHED_SECRET;
+use crate::source::SourceRule;
 use crate::store::{Store, Text};
 use crate::{ini, nearest, toml};
 use std::collections::BTreeMap;
@@ -65,7 +67,7 @@ pub fn parse(
         errors: Vec::new(),
         warnings: Vec::new(),
     };
-    let rules = reading.file(text, format);
+    let (rules, endpoints) = reading.file(text, format);
     reading.environment(env);
     reading.command_line(overrides);
     let Reading {
@@ -75,8 +77,11 @@ pub fn parse(
         warnings,
     } = reading;
 
-    let sources = rules.iter().map(|(rule, _)| rule.clone()).collect();
-    let mut config = Config::build(store, sources, &mut errors);
+    let tables = Tables {
+        sources: rules.iter().map(|(rule, _)| rule.clone()).collect(),
+        hook_endpoints: endpoints.into(),
+    };
+    let mut config = Config::build(store, tables, &mut errors);
     for (index, (rule, line)) in rules.iter().enumerate() {
         if config.ffmpeg.template(rule.ffmpeg_cmd_key()).is_none() {
             errors.push(Error::Rule {
@@ -124,11 +129,11 @@ struct Reading {
 }
 
 impl Reading {
-    fn file(&mut self, text: &str, format: Format) -> Vec<(crate::source::SourceRule, usize)> {
+    fn file(&mut self, text: &str, format: Format) -> (Vec<(SourceRule, usize)>, Vec<HookEndpoint>) {
         let read = match format {
             Format::Ini => toml::Read {
                 pairs: ini::read(text),
-                rules: Vec::new(),
+                ..toml::Read::default()
             },
             Format::Toml => toml::read(text, &self.file, &mut self.errors),
         };
@@ -160,7 +165,7 @@ impl Reading {
                 },
             );
         }
-        read.rules
+        (read.rules, read.endpoints)
     }
 
     fn warn_unknown(&mut self, name: &str, origin: &Origin) {

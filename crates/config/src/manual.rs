@@ -62,6 +62,7 @@ pub fn markdown() -> String {
     let mut out = String::from(HEAD);
     out.push_str(EXAMPLE);
     out.push_str(RULES);
+    out.push_str(ENDPOINTS);
     out.push_str(KEYS);
     let mut section = "";
     for key in keys::all() {
@@ -205,7 +206,7 @@ of the command line are never written. A value that is not allowed is refused, a
 not count. A value goes to the end of its line and may hold `=`, `;` and `#`. Names are case-sensitive. A key that stands
 twice has its last value. Switches are 0 and 1 (`true` and `false` are understood too).
 
-**TOML**: switches may be `true` and `false`, lists may be arrays. It can also hold source rules, which INI cannot.
+**TOML**: switches may be `true` and `false`, lists may be arrays. It can also hold source rules and hook endpoints, which INI cannot.
 
 **The API secret.** If `api.secret` is missing, empty or the one that ZLMediaKit publishes in its sample file, Tidegate
 makes a random one at start, writes it to the file and prints it once.
@@ -258,4 +259,34 @@ whole name, `$$` a dollar sign. What they hold was typed by a viewer, so it cann
 and query everything but letters, digits and `-._~` is percent-encoded, and names with `..` or control characters match no
 rule. In the host a capture may hold letters, digits and `-` only and must stand beside text of the rule. In user, password
 and port there can be none.
+"#;
+
+const ENDPOINTS: &str = r#"
+## Hook endpoints
+
+In a TOML file, `[[hook_endpoint]]` tables name receivers of notifications beside the one of the keys `hook.on_*`, as many as you like (at
+most 100). They work whether or not `hook.enable` is 1, and never decide about anything. The API can add more while the server runs.
+
+```toml
+[[hook_endpoint]]
+name = "billing"
+url = "https://billing.example.com/tidegate"
+events = ["session.ended", "stream.*"]
+secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+durable = true
+```
+
+| Field | Type | If absent | Meaning |
+|---|---|---|---|
+| `name` | text | needed | 1 to 64 of `a-z`, `0-9`, `-` and `_`: the name in logs, metrics, the API, and of its folder in `hook.store_dir` |
+| `url` | text | needed | `http://` or `https://`. `user:password@` in it becomes an `Authorization` header |
+| `events` | list | all of Tidegate's own | What it gets: names, or beginnings of names with `*`. Tidegate's own events (`stream.online`, ...) and ZLMediaKit's notifications (`on_stream_changed`, ...) are listed in [hooks.md](hooks.md) |
+| `except` | list | none | What it does not get; a full name in `events` wins |
+| `secret` | text or list | none | Signs its calls, as `hook.signing_secret` does |
+| `headers` | list | none | Further headers, each `"Name: value"` |
+| `durable` | bool | `false` | Kept on disk until it is delivered or too old; needs `hook.store_dir` |
+| `newest_wins` | bool | `false` | What waits about the state of a stream is replaced by what is newer, once the stream's events have been held up for 30 s |
+| `timeout_sec` | seconds | 10, or 15 if durable | Limit of one attempt, 0.05 to 60 |
+| `enabled` | bool | `true` | `false`: it gets nothing |
+| `ca_file`, `insecure`, `cert_file`, `key_file`, `pin_sha256` | | as the system has it | TLS, as the keys of the same names in section `hook` |
 "#;

@@ -1,11 +1,13 @@
-//! Configuration in TOML: the same sections and keys as in INI, plus `[[source]]` rules. Values become the text that INI
+//! Configuration in TOML: the same sections and keys as in INI, plus `[[source]]` rules and
+//! `[[hook_endpoint]]` tables. Values become the text that INI
 //! would hold, so that everything behind sees one form. A rewritten file keeps its order and comments.
 
 use crate::config::Config;
 use crate::error::{Error, Origin};
+use crate::hook_endpoint::{self, HookEndpoint, MAX_ENDPOINTS};
 use crate::key::{TomlType, boolean, decimal, whole};
 use crate::keys;
-use crate::source::{Field, MAX_RULES, SourceRule};
+use crate::source::{Field, MAX_RULES, Problem, SourceRule};
 use std::sync::Arc;
 use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value};
 
@@ -15,6 +17,8 @@ pub(crate) struct Read {
     pub pairs: Vec<crate::ini::Pair>,
     /// With the line at which each begins.
     pub rules: Vec<(SourceRule, usize)>,
+    /// `[[hook_endpoint]]` tables.
+    pub endpoints: Vec<HookEndpoint>,
 }
 
 /// Reads a file, as much of it as can be understood.
@@ -75,6 +79,8 @@ impl Reader<'_> {
             let line = self.line(at.map_or(0, |span| span.start));
             if name == "source" {
                 self.rules(item, line);
+            } else if name == "hook_endpoint" {
+                self.endpoints(item, line);
             } else if let Some(inner) = item.as_table_like() {
                 self.table(&name, inner);
             } else {
@@ -110,51 +116,16 @@ impl Reader<'_> {
     }
 
     fn rules(&mut self, item: &Item, line: usize) {
-        let tables: Vec<(&dyn TableLike, Option<usize>)> = match item {
-            Item::ArrayOfTables(tables) => tables
-                .iter()
-                .map(|table| (table as &dyn TableLike, table.span().map(|span| span.start)))
-                .collect(),
-            Item::Value(Value::Array(array)) if array.iter().all(Value::is_inline_table) => array
-                .iter()
-                .filter_map(Value::as_inline_table)
-                .map(|table| (table as &dyn TableLike, table.span().map(|span| span.start)))
-                .collect(),
-            Item::None | Item::Value(_) | Item::Table(_) => {
-                let found = "not a list of rules, which begin with [[source]]";
-                self.errors.push(Error::Type {
-                    origin: self.origin(line),
-                    key: "source".to_owned(),
-                    found,
-                });
-                return;
-            }
-        };
-        if tables.len() > MAX_RULES {
-            let (file, got) = (self.file.clone(), tables.len());
-            self.errors.push(Error::TooManyRules {
-                file,
-                got,
-                max: MAX_RULES,
-            });
+        let found = "not a list of rules, which begin with [[source]]";
+        let Some(tables) = self.tables(item, line, ("source", found), MAX_RULES) else {
             return;
-        }
-        for (index, (table, at)) in tables.into_iter().enumerate() {
-            let line = at.map_or(line, |at| self.line(at));
-            let fields: Vec<_> = table
-                .iter()
-                .map(|(name, item)| Field {
-                    name: name.to_owned(),
-                    value: field(item.as_value()),
-                })
-                .collect();
-            match crate::source::read(&fields) {
+        };
+        for (index, (table, line)) in tables.into_iter().enumerate() {
+            match crate::source::read(&fields(table)) {
                 Ok(rule) => self.read.rules.push((rule, line)),
                 Err(problems) => {
                     for (field, problem) in problems {
-                        let at = table.key(&field).and_then(toml_edit::Key::span);
-                        let line = at.map_or(line, |span| self.line(span.start));
-                        let origin = self.origin(line);
+                        let origin = self.field_origin(table, &field, line);
                         self.errors.push(Error::Rule {
                             origin,
                             number: index + 1,
@@ -166,6 +137,99 @@ impl Reader<'_> {
             }
         }
     }
+
+    fn endpoints(&mut self, item: &Item, line: usize) {
+        let found = "not a list of endpoints, which begin with [[hook_endpoint]]";
+        let Some(tables) = self.tables(item, line, ("hook_endpoint", found), MAX_ENDPOINTS) else {
+            return;
+        };
+        for (index, (table, line)) in tables.into_iter().enumerate() {
+            let refuse = |reader: &mut Self, field: String, problem| {
+                let origin = reader.field_origin(table, &field, line);
+                reader.errors.push(Error::Endpoint {
+                    origin,
+                    number: index + 1,
+                    field,
+                    problem,
+                });
+            };
+            match hook_endpoint::read(&fields(table)) {
+                Ok(endpoint)
+                    if self
+                        .read
+                        .endpoints
+                        .iter()
+                        .any(|other| other.name == endpoint.name) =>
+                {
+                    refuse(self, "name".to_owned(), Problem::Taken);
+                }
+                Ok(endpoint) => self.read.endpoints.push(endpoint),
+                Err(problems) => {
+                    for (field, problem) in problems {
+                        refuse(self, field, problem);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The tables of a list, with their lines. `found` is what to say of something else.
+    fn tables<'i>(
+        &mut self,
+        item: &'i Item,
+        line: usize,
+        (key, found): (&'static str, &'static str),
+        max: usize,
+    ) -> Option<Vec<(&'i dyn TableLike, usize)>> {
+        let tables: Vec<(&dyn TableLike, Option<usize>)> = match item {
+            Item::ArrayOfTables(tables) => tables
+                .iter()
+                .map(|table| (table as &dyn TableLike, table.span().map(|span| span.start)))
+                .collect(),
+            Item::Value(Value::Array(array)) if array.iter().all(Value::is_inline_table) => array
+                .iter()
+                .filter_map(Value::as_inline_table)
+                .map(|table| (table as &dyn TableLike, table.span().map(|span| span.start)))
+                .collect(),
+            Item::None | Item::Value(_) | Item::Table(_) => {
+                self.errors.push(Error::Type {
+                    origin: self.origin(line),
+                    key: key.to_owned(),
+                    found,
+                });
+                return None;
+            }
+        };
+        if tables.len() > max {
+            let (file, got) = (self.file.clone(), tables.len());
+            self.errors.push(if key == "source" {
+                Error::TooManyRules { file, got, max }
+            } else {
+                Error::TooManyEndpoints { file, got, max }
+            });
+            return None;
+        }
+        let lines = tables
+            .into_iter()
+            .map(|(table, at)| (table, at.map_or(line, |at| self.line(at))));
+        Some(lines.collect())
+    }
+
+    /// Where a field of a table stands, or the table if it has no such field.
+    fn field_origin(&self, table: &dyn TableLike, field: &str, line: usize) -> Origin {
+        let at = table.key(field).and_then(toml_edit::Key::span);
+        self.origin(at.map_or(line, |span| self.line(span.start)))
+    }
+}
+
+fn fields(table: &dyn TableLike) -> Vec<Field> {
+    table
+        .iter()
+        .map(|(name, item)| Field {
+            name: name.to_owned(),
+            value: field(item.as_value()),
+        })
+        .collect()
 }
 
 fn scalar(value: &Value) -> Option<String> {
@@ -185,7 +249,13 @@ fn field(value: Option<&Value>) -> crate::source::FieldValue {
         Some(Value::Integer(number)) => FieldValue::Int(*number.value()),
         Some(Value::Float(number)) => FieldValue::Float(*number.value()),
         Some(Value::Boolean(on)) => FieldValue::Bool(*on.value()),
-        Some(Value::Datetime(_) | Value::Array(_) | Value::InlineTable(_)) | None => FieldValue::Other,
+        Some(Value::Array(array)) => {
+            let texts = array.iter().map(|item| item.as_str().map(str::to_owned));
+            texts
+                .collect::<Option<_>>()
+                .map_or(FieldValue::Other, FieldValue::List)
+        }
+        Some(Value::Datetime(_) | Value::InlineTable(_)) | None => FieldValue::Other,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::key::{
     Key, Kind, Place,
     Reload::{self, Hot, Start},
 };
+use crate::secret::Secret;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +62,14 @@ pub struct Hook {
     pub ca_file: Option<PathBuf>,
     /// Accept any certificate.
     pub insecure: bool,
+    /// Secrets that sign calls, `whsec_` and base64; the newest first.
+    pub secrets: Vec<Secret>,
+    /// Notifications are kept on disk until they are delivered or too old.
+    pub durable: bool,
+    /// Folder for what is kept on disk; none is nothing.
+    pub store_dir: Option<PathBuf>,
+    /// Most that one receiver's notifications take there, in MiB.
+    pub store_limit_mb: u32,
     /// Limit of all attempts together as configured; zero stands for the sum of the single limits. See
     /// [`Hook::total_deadline`].
     pub total_deadline: Duration,
@@ -283,6 +292,39 @@ pub(super) const KEYS: &[Key] = &[
         Hot,
         Kind::Bool(Some(|c| &mut c.hook.insecure)),
         "Accept any certificate of a receiver. Only for tests: anybody on the way can then answer in its place.",
+    ),
+    Key::own(
+        "hook.signing_secret",
+        "",
+        Hot,
+        Kind::HookSecrets(Some(|c| &mut c.hook.secrets)),
+        "Signs every call in the header `webhook-signature` (Standard Webhooks, HMAC-SHA256), so that receivers can tell who sent it. `whsec_` and 24 to 64 random bytes in base64, from `tidegate hooks secret`. While a secret is changed, write the new one and the old ones with `,` between them: all sign.",
+    )
+    .secret(),
+    Key::own(
+        "hook.durable",
+        "0",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.hook.durable)),
+        "1: notifications to the receivers of `hook.on_*` are kept in `hook.store_dir` until they are delivered, in order per stream, over restarts and crashes, and tried for up to 24 h (`on_record_*`: 72 h). 0: as in ZLMediaKit, `hook.retry` attempts and then lost.",
+    ),
+    Key::own(
+        "hook.store_dir",
+        "",
+        Start,
+        Kind::OptionalPath(Some(|c| &mut c.hook.store_dir)),
+        "Folder for notifications that wait, for those that could not be delivered (dead letters), and for endpoints that were added by the API. Empty: nothing is written; then nothing can be durable and failed notifications are only counted.",
+    ),
+    Key::own(
+        "hook.store_limit_mb",
+        "1024",
+        Start,
+        Kind::Count {
+            min: 16,
+            max: 1024 * 1024,
+            place: Some(|c| &mut c.hook.store_limit_mb),
+        },
+        "Most that the waiting notifications of one receiver take in `hook.store_dir`, in MiB. Beyond it the oldest go, those of `on_record_*` last, which is counted.",
     ),
     Key::own(
         "hook.total_deadline_ms",

@@ -155,12 +155,15 @@ impl fmt::Debug for ResolvedSource {
     }
 }
 
-/// What is wrong with a rule.
+/// What is wrong with a rule, or with another table of this kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// A field that every rule needs.
     #[error("it is missing")]
     Missing,
+    /// Another one has it.
+    #[error("another one has this name")]
+    Taken,
     /// A field that does not exist.
     #[error("there is no such field{}", match nearest { Some(nearest) => format!("; did you mean `{nearest}`?"), None => String::new() })]
     UnknownField {

@@ -22,7 +22,9 @@ pub(crate) enum FieldValue {
     Int(i64),
     Float(f64),
     Text(String),
-    /// A list, a table or a date.
+    /// A list of texts.
+    List(Vec<String>),
+    /// Another list, a table or a date.
     Other,
 }
 
@@ -141,9 +143,11 @@ const MIN_TIMEOUT_S: f64 = 0.1;
 fn text(value: &FieldValue) -> Result<String, Problem> {
     match value {
         FieldValue::Text(text) => Ok(text.clone()),
-        FieldValue::Bool(_) | FieldValue::Int(_) | FieldValue::Float(_) | FieldValue::Other => {
-            Err(refuse(value, "a string"))
-        }
+        FieldValue::Bool(_)
+        | FieldValue::Int(_)
+        | FieldValue::Float(_)
+        | FieldValue::List(_)
+        | FieldValue::Other => Err(refuse(value, "a string")),
     }
 }
 
@@ -152,9 +156,11 @@ fn switch(value: &FieldValue) -> Result<bool, Problem> {
         FieldValue::Bool(on) => Ok(*on),
         FieldValue::Int(0) => Ok(false),
         FieldValue::Int(1) => Ok(true),
-        FieldValue::Int(_) | FieldValue::Float(_) | FieldValue::Text(_) | FieldValue::Other => {
-            Err(refuse(value, "true or false"))
-        }
+        FieldValue::Int(_)
+        | FieldValue::Float(_)
+        | FieldValue::Text(_)
+        | FieldValue::List(_)
+        | FieldValue::Other => Err(refuse(value, "true or false")),
     }
 }
 
@@ -175,9 +181,11 @@ fn retries(value: &FieldValue) -> Result<Option<u32>, Problem> {
     match value {
         FieldValue::Int(-1) => Ok(None),
         FieldValue::Int(count) => u32::try_from(*count).map(Some).map_err(|_| refused()),
-        FieldValue::Bool(_) | FieldValue::Float(_) | FieldValue::Text(_) | FieldValue::Other => {
-            Err(refused())
-        }
+        FieldValue::Bool(_)
+        | FieldValue::Float(_)
+        | FieldValue::Text(_)
+        | FieldValue::List(_)
+        | FieldValue::Other => Err(refused()),
     }
 }
 
@@ -201,7 +209,7 @@ fn duration(value: &FieldValue, min: f64) -> Result<Duration, Problem> {
                 .zip(unit)
                 .map(|(number, unit)| number * unit)
         }
-        FieldValue::Bool(_) | FieldValue::Other => None,
+        FieldValue::Bool(_) | FieldValue::List(_) | FieldValue::Other => None,
     };
     seconds
         .filter(|seconds| (min..=crate::keys::YEAR_S).contains(seconds))
@@ -220,7 +228,7 @@ fn refuse(value: &FieldValue, allowed: &'static str) -> Problem {
         FieldValue::Int(number) => number.to_string(),
         FieldValue::Float(number) => number.to_string(),
         FieldValue::Text(text) => mask_credentials(text).into_owned(),
-        FieldValue::Other => "a list, a table or a date".to_owned(),
+        FieldValue::List(_) | FieldValue::Other => "a list, a table or a date".to_owned(),
     };
     Problem::Value { value, allowed }
 }

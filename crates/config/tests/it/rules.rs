@@ -164,3 +164,48 @@ fn the_number_of_rules_is_bounded() {
         "{errors}"
     );
 }
+
+#[test]
+fn hook_endpoints_are_read_and_wrong_ones_refused_with_line_and_field() {
+    let good = "[[hook_endpoint]]\nname = 'a'\nurl = 'https://u:p@h/x'\nevents = ['stream.*', 'on_flow_report']\nheaders = ['X-Token: t']\ndurable = true\ntimeout_sec = 2.5\n[[hook_endpoint]]\nname = 'b'\nurl = 'http://h'\nenabled = false\n";
+    let loaded = toml(good).unwrap();
+    let endpoints = &loaded.config.hook_endpoints;
+    assert_eq!(endpoints.len(), 2);
+    assert!(endpoints[0].durable && endpoints[0].wants("stream.online"));
+    assert_eq!(endpoints[0].timeout, Some(Duration::from_millis(2500)));
+    assert!(!endpoints[1].enabled);
+    let text = config::explain(&loaded);
+    assert!(
+        text.contains("a -> https://***@h/x: stream.*, on_flow_report, durable")
+            && text.contains("b -> http://h: all of Tidegate's own events, switched off"),
+        "{text}"
+    );
+
+    let table = "[[hook_endpoint]]\nname = 'a'\nurl = 'http://h'\n";
+    for (more, wanted) in [
+        (
+            "durabel = true",
+            "tidegate.toml:4: hook endpoint 1, durabel: there is no such field; did you mean `durable`?",
+        ),
+        (
+            "secret = 'whsec_abc'",
+            "tidegate.toml:4: hook endpoint 1, secret: `***` is not allowed; ",
+        ),
+        (
+            "events = [1]",
+            "tidegate.toml:4: hook endpoint 1, events: `a table, a date or a list of other things than text`",
+        ),
+        (
+            table,
+            "tidegate.toml:5: hook endpoint 2, name: another one has this name",
+        ),
+        (
+            "[[hook_endpoint]]\nname = 'b'",
+            "tidegate.toml:4: hook endpoint 2, url: it is missing",
+        ),
+    ] {
+        let errors = toml(&format!("{table}{more}\n")).unwrap_err();
+        let text = errors.to_string();
+        assert!(text.contains(wanted), "{text}\n{wanted}");
+    }
+}
