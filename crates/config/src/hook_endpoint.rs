@@ -48,12 +48,13 @@ const MAX_SECRETS: usize = 4;
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// The fields of a table.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "name",
     "url",
     "events",
     "except",
     "secret",
+    "old_secrets_until",
     "headers",
     "durable",
     "newest_wins",
@@ -95,6 +96,8 @@ pub struct HookEndpoint {
     pub except: Vec<String>,
     /// Secrets for signatures, `whsec_` and base64. All sign; the first one is the newest.
     pub secrets: Vec<Secret>,
+    /// When all secrets but the first one end, in Unix seconds. `None`: never.
+    pub old_secrets_until: Option<u64>,
     /// Further headers.
     pub headers: Vec<(String, Secret)>,
     /// Events are kept on disk until they are delivered or too old.
@@ -125,6 +128,7 @@ impl Default for HookEndpoint {
             events: Vec::new(),
             except: Vec::new(),
             secrets: Vec::new(),
+            old_secrets_until: None,
             headers: Vec::new(),
             durable: false,
             newest_wins: false,
@@ -233,6 +237,7 @@ impl HookEndpoint {
             "events" => self.events = patterns(value)?,
             "except" => self.except = patterns(value)?,
             "secret" => self.secrets = secrets(value)?,
+            "old_secrets_until" => self.old_secrets_until = unix(value)?,
             "headers" => self.headers = headers(value)?,
             "durable" => self.durable = switch(value)?,
             "newest_wins" => self.newest_wins = switch(value)?,
@@ -428,6 +433,18 @@ fn timeout(value: &FieldValue) -> Result<Option<Duration>, Problem> {
         .ok_or_else(|| refuse(value, ALLOWED))
 }
 
+fn unix(value: &FieldValue) -> Result<Option<u64>, Problem> {
+    let seconds = match value {
+        FieldValue::Int(seconds) => u64::try_from(*seconds).ok(),
+        FieldValue::Text(text) if text.trim().is_empty() => return Ok(None),
+        FieldValue::Text(text) => crate::key::whole(text.trim()),
+        FieldValue::Bool(_) | FieldValue::Float(_) | FieldValue::List(_) | FieldValue::Other => None,
+    };
+    seconds
+        .map(Some)
+        .ok_or_else(|| refuse(value, "a time in seconds since 1970"))
+}
+
 fn path(value: &FieldValue) -> Result<Option<PathBuf>, Problem> {
     let text = text(value)?;
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
@@ -448,9 +465,7 @@ mod tests {
 
     fn changed<const N: usize>(fields: [(&str, &str); N]) -> Result<HookEndpoint, Vec<(String, Problem)>> {
         let mut endpoint = HookEndpoint::default();
-        endpoint
-            .change([("name", "a"), ("url", "https://h/x")])
-            .map(|()| ())?;
+        endpoint.change([("name", "a"), ("url", "https://h/x")])?;
         endpoint.change(fields).map(|()| endpoint)
     }
 

@@ -283,6 +283,7 @@ durable = true
 | `events` | list | all of Tidegate's own | What it gets: names, or beginnings of names with `*`. Tidegate's own events (`stream.online`, ...) and ZLMediaKit's notifications (`on_stream_changed`, ...) are listed in [hooks.md](hooks.md) |
 | `except` | list | none | What it does not get; a full name in `events` wins |
 | `secret` | text or list | none | Signs its calls, as `hook.signing_secret` does |
+| `old_secrets_until` | int | never | When all secrets but the first one end, in seconds since 1970 |
 | `headers` | list | none | Further headers, each `"Name: value"` |
 | `durable` | bool | `false` | Kept on disk until it is delivered or too old; needs `hook.store_dir` |
 | `newest_wins` | bool | `false` | What waits about the state of a stream is replaced by what is newer, once the stream's events have been held up for 30 s |

@@ -16,6 +16,7 @@ use crate::hook::Hook;
 use crate::plane::{Attempt, Plane};
 use crate::reply::{Answer, BadMember, overrides};
 use crate::settings::{Endpoint, Settings};
+use config::hook_endpoint::KEYED;
 use lifecycle::hook::{Advice, PublishAnswer};
 use lifecycle::{Ask, Outcome};
 use media::StreamKey;
@@ -132,7 +133,7 @@ pub(crate) async fn ask_for<T>(
             plane
                 .shared
                 .reporter
-                .failed(hook, &receiver, called.attempts, failure);
+                .failed(hook.into(), &receiver, called.attempts, failure);
         })
     });
     Some(read)
@@ -163,7 +164,7 @@ impl Call<'_> {
             self.plane
                 .shared
                 .metrics
-                .not_attempted(outgoing.hook, failure.class);
+                .not_attempted(outgoing.name, KEYED, failure.class);
             return Err(failure);
         };
         let most = if pass.probe { 1 } else { self.settings.retry() + 1 };
@@ -180,11 +181,13 @@ impl Call<'_> {
     ) -> Result<Answer, Failure> {
         loop {
             let attempt = Attempt {
-                settings: self.settings,
-                endpoint: self.endpoint,
+                media_server_id: &self.settings.media_server_id,
+                route: self.plane.keyed(self.settings, self.endpoint),
                 outgoing,
                 number: self.attempts + 1,
                 deadline: Some(deadline),
+                seq: None,
+                replay: false,
             };
             let result = self.plane.attempt(&attempt).await;
             if !matches!(&result, Err(failure) if never_sent(failure.class)) {

@@ -1,40 +1,134 @@
 //! An event on its way to a receiver: what is the same in all attempts, and what differs.
 
 use crate::hook::Hook;
-use crate::settings::Settings;
+use crate::own::OwnEvent;
 use bytes::Bytes;
 use hyper::header::HeaderValue;
+use media::Schema;
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// Crockford's alphabet for base 32: in order of its byte values, so ids sort by time as text.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// An event with its body. The id stays the same over all attempts.
+/// The name of an event, in one of its two forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventName {
+    /// ZLM's.
+    Zlm(Hook),
+    /// Tidegate's own.
+    Own(OwnEvent),
+}
+
+impl EventName {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Zlm(hook) => hook.name(),
+            Self::Own(event) => event.name(),
+        }
+    }
+
+    /// The event of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        let zlm = Hook::ALL.into_iter().map(Self::Zlm);
+        let own = OwnEvent::ALL.into_iter().map(Self::Own);
+        zlm.chain(own).find(|event| event.as_str() == name)
+    }
+}
+
+impl From<Hook> for EventName {
+    fn from(hook: Hook) -> Self {
+        Self::Zlm(hook)
+    }
+}
+
+impl fmt::Display for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An event with its body. The id stays the same over all attempts, receivers and replays.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
-    pub hook: Hook,
+    pub name: EventName,
     /// `evt_` and 26 characters: 48 bits of Unix milliseconds, 80 random bits.
     pub id: HeaderValue,
-    trace: u128,
+    pub trace: u128,
     /// `X-VHOST`.
     pub vhost: Option<HeaderValue>,
-    /// A JSON object, without the members that belong to an attempt.
-    body: Bytes,
+    /// When it happened.
+    pub born: Instant,
+    /// The same in milliseconds since 1970.
+    pub born_unix_ms: u64,
+    /// A JSON object; one of ZLM's is without the members that belong to an attempt.
+    pub body: Bytes,
+    /// What it says the newest about: a later event of the same stream with the same value makes it pointless.
+    pub state: Option<State>,
+}
+
+/// What of a stream an event tells the state of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Whether it has this form.
+    Form(Schema),
+    /// Whether it is online.
+    Online,
 }
 
 impl Outgoing {
     /// `vhost` is the member of the body; it becomes a header unless it is empty or no header can hold it.
-    pub(crate) fn new(hook: Hook, vhost: &str, body: Bytes) -> Self {
+    pub(crate) fn new(name: impl Into<EventName>, vhost: &str, body: Bytes) -> Self {
+        let now = SystemTime::now();
         Self {
-            hook,
-            id: ascii(&new_id(SystemTime::now(), rand::random())),
+            name: name.into(),
+            id: ascii(&new_id(now, rand::random())),
             // All zeros is not a valid trace id (W3C Trace Context, section 3.2.2.3).
             trace: rand::random::<u128>().max(1),
             vhost: Some(vhost)
                 .filter(|vhost| !vhost.is_empty())
                 .and_then(|vhost| HeaderValue::from_str(vhost).ok()),
+            born: Instant::now(),
+            born_unix_ms: unix_ms(now),
             body,
+            state: None,
         }
+    }
+
+    /// One that was kept on disk. `None` if its id is none.
+    pub(crate) fn restored(
+        name: EventName,
+        id: &str,
+        trace: u128,
+        vhost: &str,
+        born_unix_ms: u64,
+        body: Bytes,
+    ) -> Option<Self> {
+        let age = unix_ms(SystemTime::now()).saturating_sub(born_unix_ms);
+        let now = Instant::now();
+        Some(Self {
+            name,
+            id: HeaderValue::from_str(id).ok()?,
+            trace: trace.max(1),
+            vhost: Some(vhost)
+                .filter(|vhost| !vhost.is_empty())
+                .and_then(|vhost| HeaderValue::from_str(vhost).ok()),
+            // The clock may begin with the machine.
+            born: now.checked_sub(Duration::from_millis(age)).unwrap_or(now),
+            born_unix_ms,
+            body,
+            state: None,
+        })
+    }
+
+    /// How long ago it happened.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        let by_clock = unix_ms(SystemTime::now()).saturating_sub(self.born_unix_ms);
+        // The monotonic clock may be younger than an event that was kept on disk.
+        now.saturating_duration_since(self.born)
+            .max(Duration::from_millis(by_clock))
     }
 
     /// Bytes it occupies while it waits.
@@ -42,9 +136,19 @@ impl Outgoing {
         self.body.len() + size_of::<Self>()
     }
 
+    /// The id as text.
+    pub(crate) fn id(&self) -> &str {
+        // It was made of letters and digits.
+        self.id.to_str().unwrap_or_default()
+    }
+
     /// The body of one attempt.
-    pub(crate) fn body(&self, hook_index: u64, settings: &Settings) -> Bytes {
-        let id = serde_json::Value::from(settings.media_server_id.as_str());
+    pub(crate) fn body(&self, hook_index: u64, media_server_id: &str) -> Bytes {
+        match self.name {
+            EventName::Own(_) => return self.body.clone(),
+            EventName::Zlm(_) => {}
+        }
+        let id = serde_json::Value::from(media_server_id);
         let members = self.body.strip_suffix(b"}").unwrap_or(&self.body);
         let comma = if members.len() > 1 { "," } else { "" };
         let mut body = Vec::with_capacity(self.body.len() + 64);
@@ -71,11 +175,14 @@ pub(crate) fn ascii(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn new_id(now: SystemTime, random: u128) -> String {
-    let millis = now
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_millis();
+    let millis = u128::from(unix_ms(now));
     let bits = millis << 80 | random & ((1 << 80) - 1);
     let digits = (0..26)
         .rev()
@@ -101,13 +208,9 @@ mod tests {
 
     #[test]
     fn each_attempt_gets_its_number_and_the_server_its_name() {
-        let settings = Settings {
-            media_server_id: "a \"b\"".to_owned(),
-            ..Settings::default()
-        };
         let body = |text: &'static str| {
             let outgoing = Outgoing::new(Hook::Play, "", Bytes::from_static(text.as_bytes()));
-            String::from_utf8(outgoing.body(7, &settings).to_vec()).unwrap()
+            String::from_utf8(outgoing.body(7, "a \"b\"").to_vec()).unwrap()
         };
         assert_eq!(body("{}"), r#"{"hook_index":7,"mediaServerId":"a \"b\""}"#);
         assert_eq!(

@@ -149,6 +149,10 @@ pub struct Failure {
     pub text: String,
     /// For operators: what happened, with numbers, and what can be done. Holds no credential.
     pub detail: String,
+    /// The status of the answer; 0 if there was none.
+    pub status: u16,
+    /// When the receiver wants to be asked again, if it said so.
+    pub retry_after: Option<std::time::Duration>,
 }
 
 impl Failure {
@@ -157,7 +161,13 @@ impl Failure {
         for text in [&mut text, &mut detail] {
             text.truncate(text.floor_char_boundary(MAX_TEXT));
         }
-        Self { class, text, detail }
+        Self {
+            class,
+            text,
+            detail,
+            status: 0,
+            retry_after: None,
+        }
     }
 
     /// A network failure.
@@ -167,6 +177,15 @@ impl Failure {
             format!("[network err]:{}({})", code as u8, code.words()),
             detail.into(),
         )
+    }
+
+    /// The answer has a status that is no success; `wanted` says which are.
+    pub(crate) fn status(status: u16, wanted: &str) -> Self {
+        let text = format!("[bad http status code]:{status}");
+        Self {
+            status,
+            ..Self::new(Class::Status, text, format!("status {status}, wanted {wanted}"))
+        }
     }
 
     /// No answer within the limit.

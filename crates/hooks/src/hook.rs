@@ -92,6 +92,29 @@ impl Hook {
         }
     }
 
+    /// Somebody waits for the answer; else it is a notification.
+    pub const fn is_question(self) -> bool {
+        match self {
+            Self::HttpAccess
+            | Self::Play
+            | Self::Publish
+            | Self::RtspAuth
+            | Self::RtspRealm
+            | Self::ShellLogin
+            | Self::StreamNoneReader
+            | Self::StreamNotFound => true,
+            Self::FlowReport
+            | Self::RecordMp4
+            | Self::RecordTs
+            | Self::RtpServerTimeout
+            | Self::SendRtpStopped
+            | Self::ServerExited
+            | Self::ServerKeepalive
+            | Self::ServerStarted
+            | Self::StreamChanged => false,
+        }
+    }
+
     /// The hook that carries a question of the engine.
     pub const fn of(ask: &Ask) -> Self {
         match ask {

@@ -7,6 +7,7 @@
 //! - [`body`], [`object`]: ZLM's field names; `object` is shared with the API.
 //! - [`reply`]: how an answer is judged and read.
 //! - [`client`]: connections, TLS, time limits. [`breaker`]: receivers that keep failing. [`failure`]: why a call failed.
+//! - [`own`]: Tidegate's own events. [`sign`]: signatures. [`store`]: notifications on disk. [`deliveries`]: the last attempts.
 //! - [`settings`], [`metrics`], [`hook`].
 //!
 //! Nothing here spawns a task or knows the engine: the server drives the futures and carries the outcomes.
@@ -15,6 +16,7 @@ pub mod body;
 pub mod breaker;
 pub mod client;
 pub mod decide;
+pub mod deliveries;
 mod event;
 pub mod failure;
 pub mod files;
@@ -23,18 +25,23 @@ mod keepalive;
 pub mod metrics;
 pub mod notify;
 pub mod object;
+pub mod own;
 mod plane;
 pub mod reply;
 mod report;
 pub mod rtsp;
 mod service;
 pub mod settings;
+pub mod sign;
+mod spool;
+pub mod store;
 
 #[cfg(test)]
 mod tests;
 
 pub use body::record_ts::RecordedFile;
 pub use decide::Answered;
+pub use event::EventName;
 pub use hook::Hook;
 pub use metrics::Metrics;
 pub use notify::{Event, Notifier};

@@ -1,8 +1,8 @@
 //! What the hooks count.
 
 use crate::breaker::State;
+use crate::event::EventName;
 use crate::failure::Class;
-use crate::hook::Hook;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,6 +17,7 @@ const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     event: &'static str,
+    endpoint: String,
     result: &'static str,
 }
 
@@ -31,13 +32,19 @@ struct PlaneLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabel {
+    endpoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BreakerLabels {
     plane: &'static str,
     receiver: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DropLabel {
+struct DropLabels {
+    endpoint: String,
     reason: &'static str,
 }
 
@@ -54,6 +61,14 @@ pub enum Dropped {
     Shutdown,
     /// All attempts failed.
     Failed,
+    /// It was too old.
+    Expired,
+    /// What was kept on disk took more room than allowed.
+    DiskFull,
+    /// It could not be written to disk, and there was no room for it elsewhere.
+    NotWritten,
+    /// The endpoint was removed while it waited.
+    Removed,
 }
 
 impl Dropped {
@@ -64,6 +79,10 @@ impl Dropped {
             Self::SwitchedOff => "switched_off",
             Self::Shutdown => "shutdown",
             Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::DiskFull => "disk_full",
+            Self::NotWritten => "not_written",
+            Self::Removed => "removed",
         }
     }
 }
@@ -76,7 +95,25 @@ pub struct Metrics {
     queue_length: Family<PlaneLabel, Gauge>,
     in_flight: Family<PlaneLabel, Gauge>,
     breaker_state: Family<BreakerLabels, Gauge>,
-    dropped: Family<DropLabel, Counter>,
+    dropped: Family<DropLabels, Counter>,
+    dead_letters: Family<EndpointLabel, Counter>,
+    waiting: Family<EndpointLabel, Gauge>,
+    age: Family<EndpointLabel, Gauge>,
+    stored: Family<EndpointLabel, Gauge>,
+    disabled: Family<EndpointLabel, Gauge>,
+}
+
+/// What an endpoint's queue shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EndpointState {
+    /// Notifications that are not done with, in memory and on disk.
+    pub waiting: usize,
+    /// Age of the oldest, in seconds.
+    pub age: u64,
+    /// Bytes on disk.
+    pub stored: u64,
+    /// It is switched off because of its failures.
+    pub disabled: bool,
 }
 
 impl Default for Metrics {
@@ -88,6 +125,11 @@ impl Default for Metrics {
             in_flight: Family::default(),
             breaker_state: Family::default(),
             dropped: Family::default(),
+            dead_letters: Family::default(),
+            waiting: Family::default(),
+            age: Family::default(),
+            stored: Family::default(),
+            disabled: Family::default(),
         }
     }
 }
@@ -101,7 +143,7 @@ pub(crate) struct PlaneMetrics {
 
 impl Metrics {
     /// Makes them known to a registry, as `hook_requests_total`, `hook_duration_seconds`, `hook_queue_length`, `hook_inflight`,
-    /// `hook_breaker_state` and `hook_dropped_total`.
+    /// `hook_breaker_state`, `hook_dropped_total` and so on.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "hook_requests",
@@ -130,8 +172,33 @@ impl Metrics {
         );
         registry.register(
             "hook_dropped",
-            "Notifications that were not delivered, by reason",
+            "Notifications that were not delivered, by endpoint and reason",
             self.dropped.clone(),
+        );
+        registry.register(
+            "hook_dead_letters",
+            "Notifications that were put aside because all attempts failed, by endpoint",
+            self.dead_letters.clone(),
+        );
+        registry.register(
+            "hook_endpoint_waiting",
+            "Notifications that an endpoint has not got yet, in memory and on disk",
+            self.waiting.clone(),
+        );
+        registry.register(
+            "hook_queue_age_seconds",
+            "Age of the oldest notification that an endpoint has not got yet",
+            self.age.clone(),
+        );
+        registry.register(
+            "hook_stored_bytes",
+            "Bytes that an endpoint's notifications take on disk",
+            self.stored.clone(),
+        );
+        registry.register(
+            "hook_endpoint_disabled",
+            "1 if an endpoint is switched off because of its failures",
+            self.disabled.clone(),
         );
     }
 
@@ -142,27 +209,27 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn attempt(&self, hook: Hook, class: Option<Class>, took: Duration) {
-        let result = class.map_or("ok", Class::name);
-        self.requests
-            .get_or_create(&RequestLabels {
-                event: hook.name(),
-                result,
-            })
-            .inc();
+    pub(crate) fn attempt(&self, event: EventName, endpoint: &str, class: Option<Class>, took: Duration) {
+        self.request(event, endpoint, class.map_or("ok", Class::name));
         self.duration
-            .get_or_create(&EventLabel { event: hook.name() })
+            .get_or_create(&EventLabel {
+                event: event.as_str(),
+            })
             .observe(took.as_secs_f64());
     }
 
     /// A call that was not made.
-    pub(crate) fn not_attempted(&self, hook: Hook, class: Class) {
-        self.requests
-            .get_or_create(&RequestLabels {
-                event: hook.name(),
-                result: class.name(),
-            })
-            .inc();
+    pub(crate) fn not_attempted(&self, event: EventName, endpoint: &str, class: Class) {
+        self.request(event, endpoint, class.name());
+    }
+
+    fn request(&self, event: EventName, endpoint: &str, result: &'static str) {
+        let labels = RequestLabels {
+            event: event.as_str(),
+            endpoint: endpoint.to_owned(),
+            result,
+        };
+        self.requests.get_or_create(&labels).inc();
     }
 
     pub(crate) fn breaker(&self, plane: &'static str, receiver: &str, state: State) {
@@ -180,39 +247,76 @@ impl Metrics {
         });
     }
 
-    pub(crate) fn dropped(&self, reason: Dropped) {
-        self.dropped
-            .get_or_create(&DropLabel {
-                reason: reason.name(),
-            })
-            .inc();
+    pub(crate) fn dropped(&self, endpoint: &str, reason: Dropped, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let labels = DropLabels {
+            endpoint: endpoint.to_owned(),
+            reason: reason.name(),
+        };
+        self.dropped.get_or_create(&labels).inc_by(count as u64);
+    }
+
+    pub(crate) fn dead_letter(&self, endpoint: &str) {
+        let endpoint = endpoint.to_owned();
+        self.dead_letters.get_or_create(&EndpointLabel { endpoint }).inc();
+    }
+
+    pub(crate) fn endpoint(&self, endpoint: &str, state: EndpointState) {
+        let label = EndpointLabel {
+            endpoint: endpoint.to_owned(),
+        };
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.waiting
+            .get_or_create(&label)
+            .set(gauge(state.waiting as u64));
+        self.age.get_or_create(&label).set(gauge(state.age));
+        self.stored.get_or_create(&label).set(gauge(state.stored));
+        self.disabled.get_or_create(&label).set(i64::from(state.disabled));
+    }
+
+    /// An endpoint is gone.
+    pub(crate) fn forget_endpoint(&self, endpoint: &str) {
+        let label = EndpointLabel {
+            endpoint: endpoint.to_owned(),
+        };
+        for gauges in [&self.waiting, &self.age, &self.stored, &self.disabled] {
+            gauges.remove(&label);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hook::Hook;
 
     #[test]
     fn everything_is_exported_under_its_name() {
         let metrics = Metrics::default();
-        metrics.attempt(Hook::Play, None, Duration::from_millis(2));
-        metrics.attempt(Hook::Play, Some(Class::Denied), Duration::from_millis(2));
+        metrics.attempt(Hook::Play.into(), "zlm", None, Duration::from_millis(2));
+        metrics.attempt(
+            Hook::Play.into(),
+            "zlm",
+            Some(Class::Denied),
+            Duration::from_millis(2),
+        );
         metrics.plane("decision").in_flight.set(3);
         metrics.breaker("decision", "http://h/p", State::Open);
-        metrics.dropped(Dropped::QueueFull);
+        metrics.dropped("zlm", Dropped::QueueFull, 1);
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
-            "hook_requests_total{event=\"on_play\",result=\"ok\"} 1",
-            "hook_requests_total{event=\"on_play\",result=\"denied\"} 1",
+            "hook_requests_total{event=\"on_play\",endpoint=\"zlm\",result=\"ok\"} 1",
+            "hook_requests_total{event=\"on_play\",endpoint=\"zlm\",result=\"denied\"} 1",
             "hook_duration_seconds_count{event=\"on_play\"} 2",
             "hook_queue_length{plane=\"decision\"} 0",
             "hook_inflight{plane=\"decision\"} 3",
             "hook_breaker_state{plane=\"decision\",receiver=\"http://h/p\"} 2",
-            "hook_dropped_total{reason=\"queue_full\"} 1",
+            "hook_dropped_total{endpoint=\"zlm\",reason=\"queue_full\"} 1",
         ] {
             assert!(
                 text.lines().any(|found| found == line),

@@ -5,23 +5,27 @@ use crate::breaker::{Admission, Breaker, State};
 use crate::client::dial::Dial;
 use crate::client::tls::Trust;
 use crate::client::{Client, Limits, Target};
-use crate::event::{Outgoing, ascii};
+use crate::deliveries::{self, Deliveries, Delivery};
+use crate::event::{EventName, Outgoing, ascii, unix_ms};
 use crate::failure::{Class, Failure, NetworkCode};
 use crate::metrics::{Metrics, PlaneMetrics};
 use crate::reply::{self, Answer};
 use crate::report::Reporter;
 use crate::settings::{Endpoint, Settings};
+use crate::sign::Signer;
 use bytes::Bytes;
+use config::hook_endpoint::KEYED;
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT,
+    ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    USER_AGENT,
 };
 use hyper::{Method, Request};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -32,8 +36,10 @@ pub(crate) struct Shared {
     pub metrics: Metrics,
     pub reporter: Reporter,
     user_agent: HeaderValue,
-    /// The next `hook_index`: one counter for all hooks, incremented for each attempt.
+    /// The next `hook_index` of the receivers of the keys: one counter for all hooks, incremented for each attempt.
     hook_index: AtomicU64,
+    /// Their last attempts.
+    pub deliveries: Deliveries,
 }
 
 impl Shared {
@@ -44,6 +50,7 @@ impl Shared {
             reporter: Reporter::default(),
             user_agent,
             hook_index: AtomicU64::new(0),
+            deliveries: Deliveries::default(),
         }
     }
 
@@ -74,15 +81,45 @@ pub(crate) struct Plane {
     breakers: Mutex<HashMap<Arc<str>, Breaker>>,
 }
 
+/// Where an attempt goes, and how.
+pub(crate) struct Route<'a> {
+    /// The endpoint's name, in logs and metrics.
+    pub name: &'a str,
+    pub endpoint: &'a Endpoint,
+    pub signer: &'a Signer,
+    /// Further headers.
+    pub headers: &'a [(HeaderName, HeaderValue)],
+    /// Limit of the attempt.
+    pub timeout: Duration,
+    /// What counts as a success.
+    pub judge: Judge,
+    /// The next `hook_index` of this receiver, incremented for each attempt.
+    pub hook_index: &'a AtomicU64,
+    pub log: &'a Deliveries,
+}
+
+/// What counts as a success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judge {
+    /// Status 200 and `code` 0.
+    Code,
+    /// A status from 200 to 299.
+    Status,
+}
+
 /// One attempt to be made.
 pub(crate) struct Attempt<'a> {
-    pub settings: &'a Settings,
-    pub endpoint: &'a Endpoint,
+    pub media_server_id: &'a str,
+    pub route: Route<'a>,
     pub outgoing: &'a Outgoing,
     /// Counted from 1.
     pub number: u32,
     /// When nobody waits for the answer any more, if somebody waits at all.
     pub deadline: Option<Instant>,
+    /// Number of the event among those for this endpoint, if it is a notification.
+    pub seq: Option<u64>,
+    /// It is sent again by hand.
+    pub replay: bool,
 }
 
 impl Plane {
@@ -105,15 +142,28 @@ impl Plane {
         }
     }
 
-    /// Makes one attempt within `hook.timeoutSec`, waiting for its turn not counted.
+    /// The way to the receiver of a hook, by the keys of the configuration.
+    pub(crate) fn keyed<'a>(&'a self, settings: &'a Settings, endpoint: &'a Endpoint) -> Route<'a> {
+        Route {
+            name: KEYED,
+            endpoint,
+            signer: &settings.signer,
+            headers: &[],
+            timeout: settings.attempt_timeout(),
+            judge: Judge::Code,
+            hook_index: &self.shared.hook_index,
+            log: &self.shared.deliveries,
+        }
+    }
+
+    /// Makes one attempt within its time limit, waiting for its turn not counted.
     pub(crate) async fn attempt(&self, attempt: &Attempt<'_>) -> Result<Answer, Failure> {
-        let hook = attempt.outgoing.hook;
-        let target = match &attempt.endpoint.target {
+        let (event, route) = (attempt.outgoing.name, &attempt.route);
+        let target = match &route.endpoint.target {
             Ok(target) => target,
             Err(error) => {
                 let failure = Failure::network(Class::BadUrl, NetworkCode::Other, error.to_string());
-                self.shared.metrics.not_attempted(hook, failure.class);
-                self.shared.reporter.failed(hook, "", attempt.number, &failure);
+                self.not_made(attempt, "", &failure);
                 return Err(failure);
             }
         };
@@ -122,46 +172,88 @@ impl Plane {
             .client
             .admit(&slot, attempt.deadline)
             .await
-            .inspect_err(|failure| {
-                self.shared.metrics.not_attempted(hook, failure.class);
-                self.shared
-                    .reporter
-                    .failed(hook, &target.redacted(), attempt.number, failure);
-            })?;
+            .inspect_err(|failure| self.not_made(attempt, &target.redacted(), failure))?;
         let started = Instant::now();
-        let limit = attempt.settings.attempt_timeout();
+        let limit = route.timeout;
         let end = attempt
             .deadline
             .map_or(started + limit, |deadline| deadline.min(started + limit));
         let request = self.request(attempt, target, started);
-        let result = match timeout_at(end, self.client.post(&slot, &target.origin, request)).await {
-            Ok(Ok((status, body))) => reply::judge(status, &body),
-            Ok(Err(failure)) => Err(failure),
+        let answered = match timeout_at(end, self.client.post(&slot, &target.origin, request)).await {
+            Ok(answered) => answered,
             Err(_) => Err(Failure::timeout(end - started)),
         };
         drop(permit);
+        let (status, answer) = match &answered {
+            Ok((status, body)) => (*status, deliveries::beginning(body)),
+            Err(_) => (0, String::new()),
+        };
+        let result = answered.and_then(|(status, body)| match route.judge {
+            Judge::Code => reply::judge(status, &body),
+            Judge::Status => reply::judge_status(status),
+        });
         let failure = result.as_ref().err();
-        self.shared
-            .metrics
-            .attempt(hook, failure.map(|failure| failure.class), started.elapsed());
+        let took = started.elapsed();
+        let metrics = &self.shared.metrics;
+        metrics.attempt(event, route.name, failure.map(|failure| failure.class), took);
         if let Some(failure) = failure {
+            let receiver = target.redacted();
             self.shared
                 .reporter
-                .failed(hook, &target.redacted(), attempt.number, failure);
+                .failed(event, &receiver, attempt.number, failure);
         }
+        self.log(attempt, failure, (started, took), (status, answer));
         result
+    }
+
+    /// An attempt that came to nothing before anybody was asked.
+    fn not_made(&self, attempt: &Attempt<'_>, receiver: &str, failure: &Failure) {
+        let (event, route) = (attempt.outgoing.name, &attempt.route);
+        let metrics = &self.shared.metrics;
+        metrics.not_attempted(event, route.name, failure.class);
+        self.shared
+            .reporter
+            .failed(event, receiver, attempt.number, failure);
+        let time = (Instant::now(), Duration::ZERO);
+        self.log(attempt, Some(failure), time, (0, String::new()));
+    }
+
+    fn log(
+        &self,
+        attempt: &Attempt<'_>,
+        failure: Option<&Failure>,
+        (started, took): (Instant, Duration),
+        (status, answer): (u16, String),
+    ) {
+        let outgoing = attempt.outgoing;
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        attempt.route.log.push(Delivery {
+            id: outgoing.id().to_owned(),
+            event: outgoing.name,
+            attempt: attempt.number,
+            replay: attempt.replay,
+            started_unix_ms: unix_ms(SystemTime::now()).saturating_sub(millis(took)),
+            queued_ms: millis(started.saturating_duration_since(outgoing.born)),
+            took_ms: millis(took),
+            status,
+            result: failure.map_or("ok", |failure| failure.class.name()),
+            detail: failure.map_or_else(String::new, |failure| failure.detail.clone()),
+            answer,
+        });
     }
 
     /// The request, with the headers of the contract first (hooks.md, section 1).
     fn request(&self, attempt: &Attempt<'_>, target: &Target, now: Instant) -> Request<Full<Bytes>> {
         let outgoing = attempt.outgoing;
-        let hook_index = self.shared.hook_index.fetch_add(1, Ordering::Relaxed);
-        let unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO)
-            .as_secs();
-        let body = Full::new(outgoing.body(hook_index, attempt.settings));
-        let mut request = Request::new(body);
+        let route = &attempt.route;
+        let hook_index = match outgoing.name {
+            EventName::Zlm(_) => route.hook_index.fetch_add(1, Ordering::Relaxed),
+            EventName::Own(_) => 0,
+        };
+        let unix = unix_ms(SystemTime::now()) / 1000;
+        let body = outgoing.body(hook_index, attempt.media_server_id);
+        let signature = route.signer.sign(outgoing.id(), unix, &body);
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         // The target was checked to be visible ASCII that begins with a slash.
         *request.uri_mut() = target.path.parse().unwrap_or_default();
@@ -182,7 +274,7 @@ impl Plane {
         }
         headers.insert("webhook-id", outgoing.id.clone());
         headers.insert("webhook-timestamp", HeaderValue::from(unix));
-        headers.insert("tidegate-event", HeaderValue::from_static(outgoing.hook.name()));
+        headers.insert("tidegate-event", HeaderValue::from_static(outgoing.name.as_str()));
         headers.insert("tidegate-attempt", HeaderValue::from(attempt.number));
         if let Some(deadline) = attempt.deadline {
             let left = deadline.saturating_duration_since(now).as_millis();
@@ -192,6 +284,18 @@ impl Plane {
             );
         }
         headers.insert("traceparent", outgoing.traceparent());
+        if let Some(signature) = signature {
+            headers.insert("webhook-signature", signature);
+        }
+        if let Some(seq) = attempt.seq {
+            headers.insert("tidegate-seq", HeaderValue::from(seq));
+        }
+        if attempt.replay {
+            headers.insert("tidegate-replay", HeaderValue::from_static("1"));
+        }
+        for (name, value) in route.headers {
+            headers.insert(name, value.clone());
+        }
         request
     }
 

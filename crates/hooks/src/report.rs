@@ -1,7 +1,7 @@
-//! One log line per failure, at most one per second for each hook and kind of failure.
+//! One log line per failure, at most one per second for each event and kind of failure.
 
+use crate::event::EventName;
 use crate::failure::{Class, Failure};
-use crate::hook::Hook;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use tokio::time::Instant;
 /// Least time between two lines about the same.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What was logged when. Bounded by the number of hooks times the number of classes.
+/// What was logged when. Bounded by the number of events times the number of classes.
 #[derive(Debug, Default)]
 pub(crate) struct Reporter {
-    last: Mutex<HashMap<(Hook, Class), (Instant, u64)>>,
+    last: Mutex<HashMap<(EventName, Class), (Instant, u64)>>,
 }
 
 impl Reporter {
     /// Reports a failed attempt. `receiver` must be free of credentials.
-    pub(crate) fn failed(&self, hook: Hook, receiver: &str, attempt: u32, failure: &Failure) {
+    pub(crate) fn failed(&self, hook: EventName, receiver: &str, attempt: u32, failure: &Failure) {
         let Some(suppressed) = self.admit(hook, failure.class, Instant::now()) else {
             return;
         };
@@ -48,7 +48,7 @@ impl Reporter {
     }
 
     /// Whether a line may be written now, and how many were left out since the last one.
-    fn admit(&self, hook: Hook, class: Class, now: Instant) -> Option<u64> {
+    fn admit(&self, hook: EventName, class: Class, now: Instant) -> Option<u64> {
         let mut last = self.last.lock();
         let Some((at, suppressed)) = last.get_mut(&(hook, class)) else {
             last.insert((hook, class), (now, 0));
@@ -66,12 +66,14 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hook::Hook;
 
     #[test]
     fn a_storm_of_failures_is_one_line_per_second_with_a_count() {
         let reporter = Reporter::default();
         let now = Instant::now();
-        let admit = |class, after| reporter.admit(Hook::Play, class, now + Duration::from_millis(after));
+        let admit =
+            |class, after| reporter.admit(Hook::Play.into(), class, now + Duration::from_millis(after));
         assert_eq!(admit(Class::Status, 0), Some(0));
         assert_eq!(admit(Class::Status, 10), None);
         assert_eq!(admit(Class::Status, 999), None);

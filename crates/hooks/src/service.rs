@@ -11,6 +11,7 @@ use crate::notify::{self, Driver, Event, Notifier};
 use crate::plane::{Plane, Shared};
 use crate::rtsp::{self, NoPassword, Password, RealmAnswer, User};
 use crate::settings::Settings;
+use crate::spool::Spool;
 use hyper::header::HeaderValue;
 use lifecycle::{Access, Ask, Notice};
 use media::info::MediaInfo;
@@ -59,6 +60,21 @@ impl Hooks {
         ));
         let (notifier, mut driver) = Notifier::new(notifications.clone());
         driver.sweep_also(decisions.clone());
+        let settings = shared.settings();
+        if let Some((dir, limit)) = &settings.store {
+            match Spool::new(dir, *limit) {
+                Ok((spool, writer)) => {
+                    notifier.set_spool(spool, &writer);
+                    driver.writer = Some(writer);
+                }
+                Err(error) => tracing::error!(
+                    folder = %dir.display(),
+                    %error,
+                    "hook.store_dir cannot be used; notifications are kept in memory only"
+                ),
+            }
+        }
+        notifier.sync(None, &settings, driver.writer.as_mut());
         (
             Self {
                 shared,
@@ -74,6 +90,7 @@ impl Hooks {
     pub fn apply(&self, settings: Settings) {
         let settings = Arc::new(settings);
         let old = self.shared.replace(settings.clone());
+        self.notifier.sync(Some(&old), &settings, None);
         let changed = old.trust != settings.trust || settings.trust.ca_file.is_some();
         if old.trust != settings.trust {
             warn_if_insecure(&settings);
@@ -136,11 +153,14 @@ impl Hooks {
                 registered: true,
                 ..
             } => {
-                let settings = self.shared.settings();
-                if !settings.is_on(Hook::StreamChanged) || !settings.reports_changes_in(schema) {
+                if !self.notifier.wants_registration(&key, schema) {
+                    self.notifier.came_unheard(&key, schema);
                     return;
                 }
-                let Some(info) = look_up(&key, schema) else { return };
+                let Some(info) = look_up(&key, schema) else {
+                    self.notifier.came_unseen(&key, schema);
+                    return;
+                };
                 Event::Registered { info: Box::new(info) }
             }
             Notice::StreamChanged {
@@ -180,8 +200,14 @@ impl Hooks {
         keepalive::due(&mut self.shared.watch(), last).await;
     }
 
-    /// What is counted.
+    /// Ready when every notification that is to be kept is on the medium.
+    pub async fn flush(&self) {
+        self.notifier.flush().await;
+    }
+
+    /// What is counted, as of now.
     pub fn metrics(&self) -> &Metrics {
+        self.notifier.refresh_metrics();
         &self.shared.metrics
     }
 }

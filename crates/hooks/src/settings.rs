@@ -2,9 +2,15 @@
 
 use crate::client::tls::Trust;
 use crate::client::{BadUrl, Target};
+use crate::event::EventName;
 use crate::hook::Hook;
-use config::Config;
+use crate::own::OwnEvent;
+use crate::sign::Signer;
+use config::{Config, HookEndpoint, Secret};
+use hyper::header::{HeaderName, HeaderValue};
 use media::{ProtocolOptions, Schema};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +31,46 @@ pub(crate) struct Endpoint {
     pub url: Arc<str>,
     /// What it means.
     pub target: Result<Target, BadUrl>,
+}
+
+impl Endpoint {
+    fn new(url: &str) -> Self {
+        Self {
+            url: url.into(),
+            target: Target::parse(url),
+        }
+    }
+}
+
+/// A receiver of notifications beside those of the keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Extra {
+    pub spec: HookEndpoint,
+    pub endpoint: Endpoint,
+    pub signer: Signer,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Extra {
+    pub(crate) fn new(spec: &HookEndpoint) -> Self {
+        let header = |(name, value): &(String, Secret)| {
+            // The configuration has checked both.
+            let mut value = HeaderValue::from_str(value.expose()).ok()?;
+            value.set_sensitive(true);
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+        };
+        Self {
+            endpoint: Endpoint::new(spec.url.expose()),
+            signer: Signer::new(&spec.secrets, spec.old_secrets_until),
+            headers: spec.headers.iter().filter_map(header).collect(),
+            spec: spec.clone(),
+        }
+    }
+
+    /// Whether it gets an event now.
+    pub(crate) fn gets(&self, event: EventName) -> bool {
+        self.spec.enabled && self.spec.wants(event.as_str())
+    }
 }
 
 /// Everything the hooks need to know.
@@ -58,6 +104,14 @@ pub struct Settings {
     pub publish_defaults: ProtocolOptions,
     /// The URLs, see [`Settings::set_url`].
     pub endpoints: Endpoints,
+    /// `hook.signing_secret`.
+    pub(crate) signer: Signer,
+    /// `hook.durable`: notifications to the receivers of the keys are kept on disk.
+    pub durable: bool,
+    /// `hook.store_dir` and `hook.store_limit_mb` in bytes; read at the start only.
+    pub store: Option<(PathBuf, u64)>,
+    /// The other receivers, by name.
+    pub(crate) extras: BTreeMap<Arc<str>, Arc<Extra>>,
 }
 
 /// The configured receivers of all hooks.
@@ -82,6 +136,10 @@ impl Default for Settings {
             trust: Trust::default(),
             publish_defaults: ProtocolOptions::default(),
             endpoints: Endpoints::default(),
+            signer: Signer::default(),
+            durable: false,
+            store: None,
+            extras: BTreeMap::new(),
         }
     }
 }
@@ -109,7 +167,15 @@ impl Settings {
             },
             publish_defaults: config.protocol.defaults(),
             endpoints: Endpoints::default(),
+            signer: Signer::new(&hook.secrets, None),
+            durable: hook.durable,
+            store: hook
+                .store_dir
+                .clone()
+                .map(|dir| (dir, u64::from(hook.store_limit_mb) * 1024 * 1024)),
+            extras: BTreeMap::new(),
         };
+        settings.set_extras(config.hook_endpoints.iter());
         for hook in Hook::ALL {
             settings.set_url(hook, receiver(&config.hook, hook).unwrap_or_default());
         }
@@ -120,10 +186,21 @@ impl Settings {
     /// the calls of this hook then fail with a text that says why.
     pub fn set_url(&mut self, hook: Hook, url: &str) {
         let url = url.trim();
-        self.endpoints.0[hook.index()] = (!url.is_empty()).then(|| Endpoint {
-            url: url.into(),
-            target: Target::parse(url),
-        });
+        self.endpoints.0[hook.index()] = (!url.is_empty()).then(|| Endpoint::new(url));
+    }
+
+    /// Adds receivers of notifications. Of two with one name the first stays.
+    pub(crate) fn set_extras<'a>(&mut self, specs: impl Iterator<Item = &'a HookEndpoint>) {
+        for spec in specs {
+            self.extras
+                .entry(spec.name.as_str().into())
+                .or_insert_with(|| Arc::new(Extra::new(spec)));
+        }
+    }
+
+    /// Whether anybody beside the receivers of the keys gets an event.
+    pub(crate) fn extras_want(&self, event: EventName) -> bool {
+        self.extras.values().any(|extra| extra.gets(event))
     }
 
     /// Whether a hook is on: `hook.enable` and a URL.
@@ -131,10 +208,13 @@ impl Settings {
         self.endpoint(hook).is_some()
     }
 
-    /// The period of the keep-alive hook, if it is on.
+    /// The period of the keep-alive hook, if anybody gets it.
     pub fn keepalive_period(&self) -> Option<Duration> {
+        let wanted = self.is_on(Hook::ServerKeepalive)
+            || self.extras_want(Hook::ServerKeepalive.into())
+            || self.extras_want(EventName::Own(OwnEvent::ServerAlive));
         // A period of zero would be a busy loop.
-        (self.is_on(Hook::ServerKeepalive) && !self.alive_interval.is_zero()).then_some(self.alive_interval)
+        (wanted && !self.alive_interval.is_zero()).then_some(self.alive_interval)
     }
 
     /// Whether a change of a stream in this schema is reported.
@@ -165,7 +245,8 @@ impl Settings {
 
     /// All receivers, whether or not the hooks are switched on.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.0.iter().flatten()
+        let extras = self.extras.values().map(|extra| &extra.endpoint);
+        self.endpoints.0.iter().flatten().chain(extras)
     }
 
     pub(crate) fn retry(&self) -> u32 {

@@ -30,6 +30,9 @@ use tracing::{error, info, warn};
 /// How often the configuration file and the certificate are looked at.
 const FILE_LOOK: Duration = Duration::from_secs(1);
 
+/// How long it may take to put on the medium what is kept on disk.
+const STORED: Duration = Duration::from_secs(2);
+
 /// How long the last notifications may take (webhooks-best-practice.md, section 4).
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,8 @@ pub struct Assembled {
     ports: Vec<Port>,
     inbox: mpsc::UnboundedReceiver<crate::link::Message>,
     notifications: Driver,
+    /// Writes notifications that are kept on disk, if there are any.
+    hook_store: Option<std::thread::JoinHandle<()>>,
 }
 
 /// Opens everything that can fail.
@@ -57,7 +62,12 @@ pub async fn assemble(
     raise_descriptor_limit(u64::from(config.general.max_sessions));
     let (link, inbox) = Link::new();
     let user_agent = hooks::user_agent(env!("CARGO_PKG_VERSION"), "", "release", "");
-    let (hooks, notifications) = Hooks::new(hooks::Settings::from_config(&config), &user_agent);
+    let (hooks, mut notifications) = Hooks::new(hooks::Settings::from_config(&config), &user_agent);
+    let hook_store = notifications.take_writer().map(|writer| {
+        let thread = std::thread::Builder::new().name("hook-store".to_owned());
+        thread.spawn(move || writer.run())
+    });
+    let hook_store = hook_store.transpose().context("the thread of the hook store")?;
     let processes = Supervisor::new(process::Settings {
         max_processes: config.ffmpeg.max_processes as usize,
         guard: GuardProgram::this_executable(),
@@ -66,6 +76,8 @@ pub async fn assemble(
     // Told before the ports are open, as ZLM does (hooks.md, section 6).
     let flat = config
         .flat()
+        // A receiver knows its secret; whoever listens on the way must not.
+        .filter(|(key, _)| *key != "hook.signing_secret")
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
     app.hooks.notify(&Event::ServerStarted { config: flat });
@@ -75,6 +87,7 @@ pub async fn assemble(
         ports,
         inbox,
         notifications,
+        hook_store,
     })
 }
 
@@ -230,6 +243,7 @@ pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result
         ports,
         inbox,
         notifications,
+        hook_store,
     } = assembled;
     let stop = CancellationToken::new();
     let grace = app.config().general.grace;
@@ -312,6 +326,18 @@ pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result
         warn!(left, "notifications that could not be delivered before the end");
     }
     told.cancel();
+    // The store ends after the notifier, with everything on the medium.
+    let stored = async {
+        if !notifier.is_finished() {
+            let _ = (&mut notifier).await;
+        }
+        if let Some(thread) = hook_store {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    };
+    if timeout(STORED, stored).await.is_err() {
+        warn!("the store of notifications did not end in time");
+    }
     match broken {
         None => {
             info!("stopped");

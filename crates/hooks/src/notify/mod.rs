@@ -1,224 +1,218 @@
 //! The notification plane: news that nobody waits for.
 //!
-//! Telling is never in the way: [`Notifier::send`] writes the body down and returns. A [`Driver`], one future that the server
-//! runs, sends what waits: at most [`MAX_IN_FLIGHT`] at once, in order per stream, with ZLM's one retry after `hook.retry_delay`.
-//! An event whose attempts all fail is lost, as in ZLM, and counted; while a receiver's circuit breaker is open, events wait
-//! instead.
+//! Telling is never in the way: [`Notifier::send`] writes the bodies down and returns. Each endpoint has an [outlet](outlet) with its
+//! own queue, order and bounds. A [`Driver`], one future that the server runs, sends what waits: at most [`MAX_IN_FLIGHT`] at once to an
+//! endpoint and [`MAX_IN_ALL`] altogether, in order per stream. A durable endpoint's events are in the store, too, and what memory has
+//! no room for is there only; the others' events are lost when all attempts fail, as in ZLM. Either is counted.
 
+mod deliver;
+mod event;
+mod online;
+mod outlet;
 mod queue;
+mod schedule;
 
+pub use event::Event;
+pub use outlet::MAX_IN_FLIGHT;
 pub use queue::{MAX_BYTES, MAX_EVENTS};
+pub use schedule::DURABLE;
 
-use crate::body;
-use crate::body::flow_report::FlowReport;
-use crate::body::record_ts::{RecordTs, RecordedFile};
-use crate::body::server_exited::ServerExited;
-use crate::body::server_keepalive::ServerKeepalive;
-use crate::body::server_started::ServerStarted;
-use crate::body::stream_changed::{Registered, Removed};
 use crate::client::{IDLE_LIMIT, Limits};
-use crate::event::Outgoing;
+use crate::event::{EventName, Outgoing, State};
 use crate::hook::Hook;
-use crate::metrics::Dropped;
-use crate::object::Statistic;
-use crate::plane::{Attempt, Plane};
-use crate::settings::Settings;
+use crate::metrics::{Dropped, EndpointState};
+use crate::plane::Plane;
+use crate::settings::{Extra, Settings};
+use crate::spool::{Listener, Loaded, Report, Spool, Writer};
 use bytes::Bytes;
+use config::hook_endpoint::KEYED;
+use deliver::Delivered;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use lifecycle::Access;
-use media::info::MediaInfo;
 use media::{Schema, StreamKey};
+use online::Online;
+use outlet::{Lost, Outlet};
 use parking_lot::Mutex;
-use queue::{Job, LaneKey, Next, Queue, Rank};
+use queue::LaneKey;
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
-/// Most notifications under way at once.
-pub const MAX_IN_FLIGHT: usize = 64;
+/// Most notifications under way at once, to all endpoints.
+pub const MAX_IN_ALL: usize = 500;
 
-/// The driver keeps to [`MAX_IN_FLIGHT`] by itself, so no call ever waits for another.
+/// The driver keeps to its bounds by itself, so no call ever waits for another.
 pub(crate) const fn limits(_: &Settings) -> Limits {
     Limits {
-        in_flight: MAX_IN_FLIGHT,
+        in_flight: MAX_IN_ALL,
         queue: 0,
         wait: Duration::ZERO,
     }
 }
 
-/// News.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A stream was registered in a schema. (`on_stream_changed`)
-    Registered {
-        /// The stream as it is at this moment.
-        info: Box<MediaInfo>,
-    },
-    /// A stream was removed from a schema. (`on_stream_changed`)
-    Removed {
-        /// The stream.
-        key: StreamKey,
-        /// The schema.
-        schema: Schema,
-        /// The publisher's parameters.
-        params: String,
-    },
-    /// A session ended. (`on_flow_report`)
-    FlowReport {
-        /// Its request.
-        access: Access,
-        /// Bytes, both directions.
-        bytes: u64,
-        /// How long it lasted.
-        duration: Duration,
-        /// A player, else a publisher.
-        player: bool,
-    },
-    /// A segment of HLS is on disk. (`on_record_ts`)
-    RecordTs {
-        /// The stream.
-        key: StreamKey,
-        /// The publisher's parameters.
-        params: String,
-        /// The file.
-        file: Box<RecordedFile>,
-    },
-    /// The server started. (`on_server_started`)
-    ServerStarted {
-        /// The whole configuration: `section.key` and value, `api.secret` included.
-        config: Vec<(String, String)>,
-    },
-    /// The server stops. (`on_server_exited`)
-    ServerExited,
-    /// The server lives. (`on_server_keepalive`)
-    Keepalive(Statistic),
-}
-
-impl Event {
-    /// The hook it is told by.
-    pub const fn hook(&self) -> Hook {
-        match self {
-            Self::Registered { .. } | Self::Removed { .. } => Hook::StreamChanged,
-            Self::FlowReport { .. } => Hook::FlowReport,
-            Self::RecordTs { .. } => Hook::RecordTs,
-            Self::ServerStarted { .. } => Hook::ServerStarted,
-            Self::ServerExited => Hook::ServerExited,
-            Self::Keepalive(_) => Hook::ServerKeepalive,
-        }
-    }
-
-    /// The stream it is about.
-    fn key(&self) -> Option<&StreamKey> {
-        match self {
-            Self::Registered { info, .. } => Some(&info.key),
-            Self::Removed { key, .. } | Self::RecordTs { key, .. } => Some(key),
-            Self::FlowReport { access, .. } => Some(&access.key),
-            Self::ServerStarted { .. } | Self::ServerExited | Self::Keepalive(_) => None,
-        }
-    }
-
-    /// The schema that `hook.stream_changed_schemas` looks at.
-    fn filtered_schema(&self) -> Option<Schema> {
-        match self {
-            Self::Registered { info, .. } => Some(info.schema),
-            Self::Removed { schema, .. } => Some(*schema),
-            Self::FlowReport { .. }
-            | Self::RecordTs { .. }
-            | Self::ServerStarted { .. }
-            | Self::ServerExited
-            | Self::Keepalive(_) => None,
-        }
-    }
-
-    const fn rank(&self) -> Rank {
-        match self {
-            // Segments are so many that they would push everything else out.
-            Self::Keepalive(_) | Self::FlowReport { .. } | Self::RecordTs { .. } => Rank::Spare,
-            Self::Registered { .. } | Self::Removed { .. } => Rank::State,
-            Self::ServerStarted { .. } | Self::ServerExited => Rank::Critical,
-        }
-    }
-
-    fn body(&self) -> Bytes {
-        match self {
-            Self::Registered { info } => body::encode(&Registered::new(info)),
-            Self::Removed { key, schema, params } => body::encode(&Removed::new(key, *schema, params)),
-            Self::FlowReport {
-                access,
-                bytes,
-                duration,
-                player,
-            } => body::encode(&FlowReport::new(access, *bytes, *duration, *player)),
-            Self::RecordTs { key, params, file } => body::encode(&RecordTs::new(key, params, file)),
-            Self::ServerStarted { config } => body::encode(&ServerStarted::new(config)),
-            Self::ServerExited => body::encode(&ServerExited {}),
-            Self::Keepalive(statistic) => body::encode(&ServerKeepalive::new(statistic)),
-        }
-    }
-}
-
 /// Takes news. Cheap to clone.
 #[derive(Clone)]
-pub struct Notifier(Arc<Inner>);
+pub struct Notifier(pub(crate) Arc<Inner>);
 
-struct Inner {
-    plane: Arc<Plane>,
+pub(crate) struct Inner {
+    pub plane: Arc<Plane>,
     /// `None` once the driver has ended.
-    queue: Mutex<Option<Queue>>,
+    outlets: Mutex<Option<BTreeMap<Arc<str>, Outlet>>>,
+    online: Mutex<Online>,
+    /// Where durable endpoints keep their events, if anywhere.
+    spool: OnceLock<Spool>,
     /// There may be something to send.
     wake: Notify,
     /// There may be nothing left to send.
     idle: Notify,
 }
 
+/// The same event in one of its forms, made when the first endpoint wants it.
+struct Form<F> {
+    name: EventName,
+    wanted: bool,
+    make: F,
+    made: Option<Arc<Outgoing>>,
+}
+
+impl<F: Fn() -> Bytes> Form<F> {
+    fn get(&mut self, vhost: &str, state: Option<State>) -> &Arc<Outgoing> {
+        self.made.get_or_insert_with(|| {
+            let mut outgoing = Outgoing::new(self.name, vhost, (self.make)());
+            outgoing.state = state;
+            Arc::new(outgoing)
+        })
+    }
+}
+
 impl Notifier {
     pub(crate) fn new(plane: Arc<Plane>) -> (Self, Driver) {
-        let queue = Mutex::new(Some(Queue::default()));
         let inner = Arc::new(Inner {
             plane,
-            queue,
+            outlets: Mutex::new(Some(BTreeMap::new())),
+            online: Mutex::default(),
+            spool: OnceLock::new(),
             wake: Notify::new(),
             idle: Notify::new(),
         });
-        (
-            Self(inner.clone()),
-            Driver {
-                inner,
-                sweep_also: Vec::new(),
-            },
-        )
+        let driver = Driver {
+            inner: inner.clone(),
+            sweep_also: Vec::new(),
+            writer: None,
+        };
+        (Self(inner), driver)
     }
 
-    /// Takes an event, if its hook is on and the schema is asked for. Does not wait. When there is no room, the oldest of the
-    /// least important waiting events is dropped and counted.
+    /// Takes an event for every endpoint that wants it. Does not wait. When an endpoint has no room, the oldest of the least
+    /// important of its waiting events is dropped and counted.
     pub fn send(&self, event: &Event) {
+        let told = match event {
+            Event::Registered { info } => {
+                let mut online = self.0.online.lock();
+                let first = online.came(&info.key, info.schema);
+                online.told(&info.key);
+                first
+            }
+            Event::Removed { key, schema, .. } => self.0.online.lock().went(key, *schema),
+            Event::FlowReport { .. }
+            | Event::RecordTs { .. }
+            | Event::ServerStarted { .. }
+            | Event::ServerExited
+            | Event::Keepalive(_) => true,
+        };
+        self.tell(event, told);
+    }
+
+    /// A stream came in a form of which nothing can be said any more.
+    pub(crate) fn came_unseen(&self, key: &StreamKey, schema: Schema) {
+        self.0.online.lock().came(key, schema);
+    }
+
+    /// A stream came in a form that nobody wants to hear of.
+    pub(crate) fn came_unheard(&self, key: &StreamKey, schema: Schema) {
+        let mut online = self.0.online.lock();
+        online.came(key, schema);
+        online.told(key);
+    }
+
+    /// Whether somebody wants to hear that a stream came in this form.
+    pub(crate) fn wants_registration(&self, key: &StreamKey, schema: Schema) -> bool {
         let settings = self.0.plane.shared.settings();
-        let hook = event.hook();
+        let changed = EventName::Zlm(Hook::StreamChanged);
+        let zlm = settings.is_on(Hook::StreamChanged) || settings.extras_want(changed);
+        let own = settings.extras_want(EventName::Own(crate::own::OwnEvent::StreamOnline));
+        zlm && settings.reports_changes_in(schema) || own && !self.0.online.lock().is_told(key)
+    }
+
+    /// `own`: whether it is to be told in our own form.
+    fn tell(&self, event: &Event, own: bool) {
+        let settings = self.0.plane.shared.settings();
+        let (hook, vhost) = (event.hook(), event.key().map_or("", StreamKey::vhost));
         let filtered = event
             .filtered_schema()
             .is_some_and(|schema| !settings.reports_changes_in(schema));
-        if !settings.is_on(hook) || filtered {
+        let mut zlm = Form {
+            name: hook.into(),
+            wanted: !filtered,
+            make: || event.zlm(),
+            made: None,
+        };
+        let mut own = Form {
+            name: EventName::Own(event.own_name()),
+            wanted: own,
+            make: || event.own(&settings.media_server_id),
+            made: None,
+        };
+        let keyed = zlm.wanted && settings.is_on(hook);
+        let wanted = keyed
+            || zlm.wanted && settings.extras_want(zlm.name)
+            || own.wanted && settings.extras_want(own.name);
+        if !wanted {
             return;
         }
-        let vhost = event.key().map_or("", StreamKey::vhost);
-        let outgoing = Outgoing::new(hook, vhost, event.body());
+        let form = event.filtered_schema().map(State::Form);
+        let online = form.map(|_| State::Online);
         let lane = event
             .key()
             .map_or(LaneKey::Server, |key| LaneKey::Stream(key.clone()));
-        self.0.with_queue(|inner, queue| {
-            let Some(queue) = queue else {
-                inner.plane.shared.metrics.dropped(Dropped::Shutdown);
-                return;
+        let metrics = &self.0.plane.shared.metrics;
+        let mut outlets = self.0.outlets.lock();
+        let Some(outlets) = &mut *outlets else {
+            metrics.dropped(KEYED, Dropped::Shutdown, 1);
+            return;
+        };
+        let offer = |outlet: &mut Outlet, outgoing: &Arc<Outgoing>, newest_wins: bool| {
+            let lifetime = event::lifetime(outgoing.name, settings.alive_interval);
+            let lost = outlet.offer(&lane, event.rank(), outgoing, newest_wins, lifetime);
+            let Lost {
+                full,
+                superseded,
+                not_written,
+            } = lost;
+            metrics.dropped(&outlet.name, Dropped::QueueFull, full);
+            metrics.dropped(&outlet.name, Dropped::Superseded, superseded);
+            metrics.dropped(&outlet.name, Dropped::NotWritten, not_written);
+        };
+        if keyed && let Some(outlet) = outlets.get_mut(KEYED) {
+            offer(outlet, zlm.get(vhost, form), false);
+        }
+        for (name, extra) in &settings.extras {
+            let Some(outlet) = outlets.get_mut(name) else {
+                continue;
             };
-            if hook == Hook::ServerKeepalive {
-                inner.count_dropped(queue.supersede(&lane, hook), Dropped::Superseded);
+            let newest_wins = extra.spec.newest_wins;
+            if zlm.wanted && extra.gets(zlm.name) {
+                offer(outlet, zlm.get(vhost, form), newest_wins);
             }
-            inner.count_dropped(queue.push(lane, event.rank(), outgoing), Dropped::QueueFull);
-        });
+            if own.wanted && extra.gets(own.name) {
+                offer(outlet, own.get(vhost, online), newest_wins);
+            }
+        }
+        self.0.count(outlets);
         self.0.wake.notify_one();
     }
 
@@ -235,17 +229,151 @@ impl Notifier {
         }
     }
 
-    /// Events that are not done with, those under way included.
+    /// Events that are not done with, those under way included. One event for two endpoints is two.
     pub fn waiting(&self) -> usize {
-        self.0.queue.lock().as_ref().map_or(0, Queue::len)
+        let outlets = self.0.outlets.lock();
+        let waiting = |outlets: &BTreeMap<_, Outlet>| outlets.values().map(Outlet::waiting).sum();
+        outlets.as_ref().map_or(0, waiting)
+    }
+
+    /// Ready when everything that is to be kept is on the medium.
+    pub(crate) async fn flush(&self) {
+        if let Some(spool) = self.0.spool.get() {
+            spool.flush().await;
+        }
+    }
+
+    /// Makes the outlets fit the settings. `writer` is the store's, before its thread runs.
+    pub(crate) fn sync(&self, old: Option<&Settings>, settings: &Settings, mut writer: Option<&mut Writer>) {
+        let keyed = (Arc::<str>::from(KEYED), None);
+        let extras = settings
+            .extras
+            .iter()
+            .map(|(name, extra)| (name.clone(), Some(extra)));
+        let mut wanted: BTreeMap<Arc<str>, Option<&Arc<Extra>>> = extras.collect();
+        wanted.insert(keyed.0, keyed.1);
+
+        let mut opened = BTreeMap::new();
+        for (name, extra) in &wanted {
+            let durable = extra.map_or(settings.durable, |extra| extra.spec.durable);
+            let is = self
+                .0
+                .with_outlet(name, |outlet| outlet.is_durable())
+                .unwrap_or(false);
+            if durable && !is {
+                // Outside the lock: it reads what is there.
+                match self.0.open(name, writer.as_deref_mut()) {
+                    Ok(pair) => {
+                        opened.insert(name.clone(), pair);
+                    }
+                    Err(error) => tracing::error!(
+                        endpoint = &**name,
+                        error,
+                        "notifications of this endpoint cannot be kept on disk; they are kept in memory only"
+                    ),
+                }
+            }
+        }
+        let mut outlets = self.0.outlets.lock();
+        let Some(outlets) = &mut *outlets else { return };
+        let metrics = &self.0.plane.shared.metrics;
+        outlets.retain(|name, outlet| {
+            let stays = wanted.contains_key(name);
+            if !stays {
+                metrics.dropped(name, Dropped::Removed, outlet.clear());
+                metrics.forget_endpoint(name);
+                if let Some(spool) = outlet.spool() {
+                    spool.close(name, false);
+                }
+            }
+            stays
+        });
+        for (name, extra) in wanted {
+            let outlet = outlets
+                .entry(name.clone())
+                .or_insert_with(|| Outlet::new(name.clone()));
+            let durable = extra.map_or(settings.durable, |extra| extra.spec.durable);
+            if let Some((spool, opened)) = opened.remove(&name) {
+                outlet.keep_on_disk(spool, opened);
+            } else if !durable && let Some(spool) = outlet.spool() {
+                outlet.keep_in_memory();
+                spool.close(&name, false);
+            }
+            let before = old.and_then(|old| old.extras.get(&name));
+            let changed = |extra: &Arc<Extra>| before.is_some_and(|before| before.spec != extra.spec);
+            if outlet.disabled.is_some() && extra.is_some_and(changed) {
+                outlet.enable();
+            }
+        }
+        self.0.wake.notify_one();
+    }
+
+    /// Sets the store.
+    pub(crate) fn set_spool(&self, spool: Spool, writer: &Writer) {
+        let inner = Arc::downgrade(&self.0);
+        let listener: Listener = Box::new(move |name, report| {
+            if let Some(inner) = inner.upgrade() {
+                inner.reported(name, report);
+            }
+        });
+        *writer.listener().lock() = Some(listener);
+        let _ = self.0.spool.set(spool);
+    }
+
+    /// Renews the gauges of each endpoint.
+    pub(crate) fn refresh_metrics(&self) {
+        let outlets = self.0.outlets.lock();
+        let now = Instant::now();
+        for outlet in outlets.iter().flat_map(BTreeMap::values) {
+            let age = outlet.oldest().map(|born| now.saturating_duration_since(born));
+            self.0.plane.shared.metrics.endpoint(
+                &outlet.name,
+                EndpointState {
+                    waiting: outlet.waiting(),
+                    age: age.map_or(0, |age| age.as_secs()),
+                    stored: outlet.stored(),
+                    disabled: outlet.disabled.is_some(),
+                },
+            );
+        }
     }
 }
 
 impl Inner {
-    fn with_queue<R>(&self, act: impl FnOnce(&Self, Option<&mut Queue>) -> R) -> R {
-        let mut queue = self.queue.lock();
-        let result = act(self, queue.as_mut());
-        let left = queue.as_ref().map_or(0, Queue::len);
+    /// Does something with the outlet of an endpoint, if there is one.
+    pub(crate) fn with_outlet<R>(&self, name: &str, act: impl FnOnce(&mut Outlet) -> R) -> Option<R> {
+        let mut outlets = self.outlets.lock();
+        outlets.as_mut()?.get_mut(name).map(act)
+    }
+
+    pub(crate) fn spool(&self) -> Option<&Spool> {
+        self.spool.get()
+    }
+
+    /// There may be something to send.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    fn open(
+        &self,
+        name: &Arc<str>,
+        writer: Option<&mut Writer>,
+    ) -> Result<(Spool, crate::spool::Opened), String> {
+        let spool = self
+            .spool
+            .get()
+            .ok_or("hook.store_dir is not set, or cannot be used")?;
+        let opened = match writer {
+            Some(writer) => writer.open(name).map_err(|error| error.to_string())?,
+            None => spool.open(name).get_blocking()?,
+        };
+        Ok((spool.clone(), opened))
+    }
+
+    /// Counts what waits, and tells those who wait for nothing to be left.
+    fn count(&self, outlets: &BTreeMap<Arc<str>, Outlet>) {
+        let left: usize = outlets.values().map(Outlet::waiting).sum();
         self.plane
             .metrics
             .waiting
@@ -253,75 +381,42 @@ impl Inner {
         if left == 0 {
             self.idle.notify_waiters();
         }
-        result
     }
 
-    fn count_dropped(&self, count: usize, reason: Dropped) {
-        for _ in 0..count {
-            self.plane.shared.metrics.dropped(reason);
-        }
-    }
-
-    /// Makes one attempt for an event.
-    async fn deliver(&self, job: Job) -> (LaneKey, Next) {
-        let Job {
-            lane,
-            outgoing,
-            failures,
-        } = job;
-        let next = self.try_once(&outgoing, failures).await;
-        (lane, next)
-    }
-
-    async fn try_once(&self, outgoing: &Outgoing, failures: u32) -> Next {
+    /// What the store has to say.
+    fn reported(&self, name: &str, report: Report) {
         let metrics = &self.plane.shared.metrics;
-        let settings = self.plane.shared.settings();
-        let Some(endpoint) = settings.endpoint(outgoing.hook) else {
-            metrics.dropped(Dropped::SwitchedOff);
-            return Next::Done;
-        };
-        let pass = match self.plane.admit(endpoint) {
-            Ok(pass) => pass,
-            Err(at) => return Next::Postpone { at },
-        };
-        let attempt = Attempt {
-            settings: &settings,
-            endpoint,
-            outgoing,
-            number: failures.saturating_add(1),
-            deadline: None,
-        };
-        let result = self.plane.attempt(&attempt).await;
-        let Err(failure) = &result else {
-            pass.finish(&result);
-            return Next::Done;
-        };
-        if failure.class.is_retried() {
-            if pass.probe {
-                // The breaker opens again; the event waits for the next probe.
-                pass.finish(&result);
-                return Next::Postpone { at: Instant::now() };
+        match report {
+            Report::Usage(usage) => {
+                self.with_outlet(name, |outlet| outlet.set_usage(usage));
             }
-            if failures < settings.retry() {
-                // The breaker counts events, not attempts.
-                return Next::Retry {
-                    at: Instant::now() + settings.retry_pause(),
-                };
+            Report::NotWritten { seq } => {
+                let lost = self.with_outlet(name, |outlet| outlet.is_only_on_disk(seq));
+                metrics.dropped(name, Dropped::NotWritten, usize::from(lost == Some(true)));
             }
+            Report::Dropped(dropped) => {
+                let lost = self.with_outlet(name, |outlet| {
+                    let lost = dropped.iter().filter(|event| outlet.is_only_on_disk(event.seq));
+                    lost.count()
+                });
+                metrics.dropped(name, Dropped::DiskFull, lost.unwrap_or(dropped.len()));
+            }
+            Report::DeadDropped(count) => metrics.dropped(name, Dropped::DiskFull, count),
         }
-        let refused = failure.class.receiver_works() == Some(true);
-        pass.finish(&result);
-        if !refused {
-            metrics.dropped(Dropped::Failed);
-        }
-        Next::Done
     }
+}
+
+/// What the driver waits for.
+enum Step {
+    Delivered(Delivered),
+    Loaded(Arc<str>, Result<Loaded, String>),
 }
 
 /// Sends what waits, while [`Driver::run`] runs.
 pub struct Driver {
     inner: Arc<Inner>,
     sweep_also: Vec<Arc<Plane>>,
+    pub(crate) writer: Option<Writer>,
 }
 
 impl Driver {
@@ -330,25 +425,24 @@ impl Driver {
         self.sweep_also.push(plane);
     }
 
-    /// Sends until `stop` is ready. What waits then is given up and counted, and so is what is sent later; call
+    /// The store's work, if there is a store: it blocks, so run it on a thread of its own, before anything else. It ends with the
+    /// driver.
+    pub fn take_writer(&mut self) -> Option<Writer> {
+        self.writer.take()
+    }
+
+    /// Sends until `stop` is ready. What waits in memory then is given up and counted, and so is what is sent later; call
     /// [`Notifier::drain`] before.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let inner = &*self.inner;
         let mut stop = pin!(stop);
-        let mut under_way = FuturesUnordered::new();
+        let mut under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send + '_>>> =
+            FuturesUnordered::new();
         let mut sweep = interval(IDLE_LIMIT / 3);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turn = 0;
         loop {
-            let timer = inner.with_queue(|_, queue| {
-                let queue = queue?;
-                while under_way.len() < MAX_IN_FLIGHT {
-                    let Some(job) = queue.take(Instant::now()) else {
-                        break;
-                    };
-                    under_way.push(inner.deliver(job));
-                }
-                queue.next_timer().filter(|_| under_way.len() < MAX_IN_FLIGHT)
-            });
+            let timer = self.start_what_can_be(&under_way, &mut turn);
             let due = async {
                 match timer {
                     Some(at) => sleep_until(at).await,
@@ -357,13 +451,18 @@ impl Driver {
             };
             tokio::select! {
                 () = &mut stop => break,
-                Some((lane, next)) = under_way.next() => {
-                    inner.with_queue(|_, queue| {
-                        if let Some(queue) = queue {
-                            queue.finish(&lane, next);
+                Some(step) = under_way.next() => match step {
+                    Step::Delivered(delivered) => inner.delivered(delivered),
+                    Step::Loaded(name, part) => {
+                        let unknown = inner.with_outlet(&name, |outlet| outlet.loaded(part));
+                        let metrics = &inner.plane.shared.metrics;
+                        metrics.dropped(&name, Dropped::SwitchedOff, unknown.unwrap_or(0));
+                        let outlets = inner.outlets.lock();
+                        if let Some(outlets) = &*outlets {
+                            inner.count(outlets);
                         }
-                    });
-                }
+                    }
+                },
                 () = inner.wake.notified() => {}
                 () = due => {}
                 _ = sweep.tick() => {
@@ -375,18 +474,69 @@ impl Driver {
             }
         }
     }
+
+    /// Starts calls and reads from disk as far as the bounds allow, each endpoint in its turn. Returns when there is more to do.
+    fn start_what_can_be<'a>(
+        &'a self,
+        under_way: &FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send + 'a>>>,
+        turn: &mut usize,
+    ) -> Option<Instant> {
+        let inner = &*self.inner;
+        let mut outlets = inner.outlets.lock();
+        let outlets = outlets.as_mut()?;
+        let now = Instant::now();
+        let mut calls: usize = outlets.values().map(Outlet::under_way).sum();
+        for (name, outlet) in outlets.iter_mut() {
+            if let Some((after, max, bytes)) = outlet.wants_part(now)
+                && let Some(spool) = outlet.spool()
+            {
+                let name = name.clone();
+                under_way.push(Box::pin(async move {
+                    let part = spool.read(&name, after, max, bytes).get().await;
+                    Step::Loaded(name, part)
+                }));
+            }
+        }
+        // One call for each endpoint at a time, from another one on each time, so that none has to wait for a busy one.
+        let count = outlets.len().max(1);
+        *turn = (*turn + 1) % count;
+        let mut idle = 0;
+        let mut names: Vec<Arc<str>> = outlets.keys().cloned().collect();
+        names.rotate_left(*turn % count);
+        let mut names = names.iter().cycle();
+        while calls < MAX_IN_ALL && idle < count {
+            let Some(outlet) = names.next().and_then(|name| outlets.get_mut(name)) else {
+                break;
+            };
+            match outlet.take(now) {
+                Some(job) => {
+                    idle = 0;
+                    calls += 1;
+                    let call = (outlet.name.clone(), outlet.hook_index.clone(), outlet.log.clone());
+                    let durable = outlet.is_durable();
+                    under_way.push(Box::pin(async move {
+                        Step::Delivered(inner.deliver(job, call, durable).await)
+                    }));
+                }
+                None => idle += 1,
+            }
+        }
+        let timers = outlets.values().filter_map(Outlet::next_timer);
+        timers.min().filter(|_| calls < MAX_IN_ALL)
+    }
 }
 
 /// Whatever ends the driver, nobody is left to believe that events are still sent.
 impl Drop for Driver {
     fn drop(&mut self) {
-        let left = self
-            .inner
-            .queue
-            .lock()
-            .take()
-            .map_or(0, |mut queue| queue.clear());
-        self.inner
-            .with_queue(|inner, _| inner.count_dropped(left, Dropped::Shutdown));
+        let outlets = self.inner.outlets.lock().take();
+        let metrics = &self.inner.plane.shared.metrics;
+        for (name, mut outlet) in outlets.into_iter().flatten() {
+            metrics.dropped(&name, Dropped::Shutdown, outlet.clear());
+        }
+        self.inner.count(&BTreeMap::new());
+        if let Some(spool) = self.inner.spool.get() {
+            spool.stop();
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! What waits to be told: lanes that keep the order of each stream, within bounds. Pure.
 
 use crate::event::Outgoing;
-use crate::hook::Hook;
 use media::StreamKey;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Most events that are not done with, those under way included.
@@ -57,6 +57,8 @@ pub(crate) struct Job {
     pub outgoing: Arc<Outgoing>,
     /// Attempts that failed.
     pub failures: u32,
+    /// Number of the event among those of the endpoint.
+    pub seq: u64,
 }
 
 /// The waiting events.
@@ -98,6 +100,7 @@ struct Item {
     rank: Rank,
     outgoing: Arc<Outgoing>,
     failures: u32,
+    seq: u64,
 }
 
 impl Queue {
@@ -106,11 +109,21 @@ impl Queue {
         self.events
     }
 
+    /// Whether there is room for an event of this size, without another one having to go.
+    pub(crate) const fn has_room(&self, size: usize) -> bool {
+        self.events < MAX_EVENTS && self.bytes + size <= MAX_BYTES
+    }
+
+    /// Bytes of them.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Appends an event to its lane. Returns how many events had to go for it, itself perhaps among them.
-    pub(crate) fn push(&mut self, key: LaneKey, rank: Rank, outgoing: Outgoing) -> usize {
+    pub(crate) fn push(&mut self, key: LaneKey, rank: Rank, outgoing: Arc<Outgoing>, seq: u64) -> usize {
         let size = outgoing.size();
         let mut dropped = 0;
-        while self.events >= MAX_EVENTS || self.bytes + size > MAX_BYTES {
+        while !self.has_room(size) {
             dropped += 1;
             // An event never displaces a dearer one.
             match self.spare.first_key_value() {
@@ -130,8 +143,9 @@ impl Queue {
         let item = Item {
             number,
             rank,
-            outgoing: Arc::new(outgoing),
+            outgoing,
             failures: 0,
+            seq,
         };
         match self.lanes.get_mut(&key) {
             Some(lane) => lane.items.push_back(item),
@@ -149,20 +163,48 @@ impl Queue {
         dropped
     }
 
-    /// Removes the events of a hook that wait in a lane, because a newer one says the same. Returns how many.
-    pub(crate) fn supersede(&mut self, key: &LaneKey, hook: Hook) -> usize {
-        let Some(lane) = self.lanes.get(key) else { return 0 };
-        let under_way = usize::from(matches!(lane.state, State::Busy));
+    /// Removes events that wait in a lane, because a newer one says the same. Returns their numbers. The one that was tried before
+    /// stays: by it is known how long the lane has been held up.
+    pub(crate) fn supersede(&mut self, key: &LaneKey, says_less: impl Fn(&Outgoing) -> bool) -> Vec<u64> {
+        let Some(lane) = self.lanes.get(key) else {
+            return Vec::new();
+        };
+        let tried = lane.items.front().is_some_and(|item| item.failures > 0);
+        let stays = usize::from(tried || matches!(lane.state, State::Busy));
         let waiting = lane
             .items
             .iter()
-            .skip(under_way)
-            .filter(|item| item.outgoing.hook == hook);
-        let numbers: Vec<u64> = waiting.map(|item| item.number).collect();
+            .skip(stays)
+            .filter(|item| says_less(&item.outgoing));
+        let (numbers, seqs): (Vec<u64>, Vec<u64>) = waiting.map(|item| (item.number, item.seq)).unzip();
         for number in &numbers {
             self.remove(key, *number);
         }
-        numbers.len()
+        seqs
+    }
+
+    /// How long the first event of a lane has waited.
+    pub(crate) fn held_up(&self, key: &LaneKey, now: Instant) -> Duration {
+        let first = self.lanes.get(key).and_then(|lane| lane.items.front());
+        first.map_or(Duration::ZERO, |item| {
+            now.saturating_duration_since(item.outgoing.born)
+        })
+    }
+
+    /// When the event that has waited longest happened.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        let firsts = self.lanes.values().filter_map(|lane| lane.items.front());
+        firsts.map(|item| item.outgoing.born).min()
+    }
+
+    /// All lanes that wait for a point in time may go on now: what they wait for has come.
+    pub(crate) fn wake(&mut self) {
+        for (_, key) in std::mem::take(&mut self.timers) {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.state = State::Ready;
+                self.ready.push_back(key);
+            }
+        }
     }
 
     /// The next event to be sent; its lane is busy until [`Queue::finish`].
@@ -182,6 +224,7 @@ impl Queue {
         Some(Job {
             outgoing: item.outgoing.clone(),
             failures: item.failures,
+            seq: item.seq,
             lane: key,
         })
     }
@@ -261,16 +304,20 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hook::Hook;
     use bytes::Bytes;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn lane(name: &str) -> LaneKey {
         LaneKey::Stream(StreamKey::on_default_vhost("live", name))
     }
 
-    fn event(hook: Hook, size: usize) -> Outgoing {
-        Outgoing::new(hook, "", Bytes::from(vec![b' '; size]))
+    fn event(hook: Hook, size: usize) -> Arc<Outgoing> {
+        Arc::new(Outgoing::new(hook, "", Bytes::from(vec![b' '; size])))
+    }
+
+    fn is(hook: Hook) -> impl Fn(&Outgoing) -> bool {
+        move |outgoing| outgoing.name == hook.into()
     }
 
     fn taken(queue: &mut Queue, now: Instant) -> Vec<LaneKey> {
@@ -288,7 +335,7 @@ mod tests {
             ("a", Hook::FlowReport),
             ("b", Hook::StreamChanged),
         ] {
-            queue.push(lane(name), Rank::State, event(hook, 10));
+            queue.push(lane(name), Rank::State, event(hook, 10), 0);
         }
         assert_eq!(
             taken(&mut queue, now),
@@ -304,9 +351,12 @@ mod tests {
             "the second of a lane waits for the first"
         );
         let again = queue.take(later).unwrap();
-        assert_eq!((again.outgoing.hook, again.failures), (Hook::StreamChanged, 1));
+        assert_eq!(
+            (again.outgoing.name, again.failures),
+            (Hook::StreamChanged.into(), 1)
+        );
         queue.finish(&lane("a"), Next::Done);
-        assert_eq!(queue.take(later).unwrap().outgoing.hook, Hook::FlowReport);
+        assert_eq!(queue.take(later).unwrap().outgoing.name, Hook::FlowReport.into());
         queue.finish(&lane("a"), Next::Done);
         assert_eq!((queue.len(), queue.bytes, queue.lanes.len()), (0, 0, 0));
     }
@@ -316,34 +366,37 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::default();
         assert_eq!(
-            queue.push(LaneKey::Server, Rank::Critical, event(Hook::ServerStarted, 1)),
+            queue.push(LaneKey::Server, Rank::Critical, event(Hook::ServerStarted, 1), 0),
             0
         );
-        queue.push(lane("first"), Rank::Spare, event(Hook::FlowReport, 1));
+        queue.push(lane("first"), Rank::Spare, event(Hook::FlowReport, 1), 0);
         assert_eq!(taken(&mut queue, now).len(), 2);
-        queue.push(lane("state"), Rank::State, event(Hook::StreamChanged, 1));
-        queue.push(lane("report"), Rank::Spare, event(Hook::FlowReport, 1));
+        queue.push(lane("state"), Rank::State, event(Hook::StreamChanged, 1), 0);
+        queue.push(lane("report"), Rank::Spare, event(Hook::FlowReport, 1), 0);
         for _ in queue.len()..MAX_EVENTS {
             assert_eq!(
-                queue.push(lane("x"), Rank::State, event(Hook::StreamChanged, 1)),
+                queue.push(lane("x"), Rank::State, event(Hook::StreamChanged, 1), 0),
                 0
             );
         }
         assert_eq!(
-            queue.push(lane("y"), Rank::State, event(Hook::StreamChanged, 1)),
+            queue.push(lane("y"), Rank::State, event(Hook::StreamChanged, 1), 0),
             1
         );
         assert!(
             !queue.lanes.contains_key(&lane("report")),
             "the report went first although it was younger"
         );
-        assert_eq!(queue.push(lane("z"), Rank::Spare, event(Hook::FlowReport, 1)), 1);
+        assert_eq!(
+            queue.push(lane("z"), Rank::Spare, event(Hook::FlowReport, 1), 0),
+            1
+        );
         assert!(
             !queue.lanes.contains_key(&lane("z")),
             "a report does not displace a state"
         );
         assert_eq!(
-            queue.push(LaneKey::Server, Rank::Critical, event(Hook::ServerExited, 1)),
+            queue.push(LaneKey::Server, Rank::Critical, event(Hook::ServerExited, 1), 0),
             1
         );
         assert!(!queue.lanes.contains_key(&lane("state")), "the oldest state");
@@ -357,17 +410,17 @@ mod tests {
         let half = MAX_BYTES / 2 - 1000;
         for name in ["a", "b"] {
             assert_eq!(
-                queue.push(lane(name), Rank::State, event(Hook::StreamChanged, half)),
+                queue.push(lane(name), Rank::State, event(Hook::StreamChanged, half), 0),
                 0
             );
         }
         assert_eq!(
-            queue.push(lane("c"), Rank::State, event(Hook::StreamChanged, half)),
+            queue.push(lane("c"), Rank::State, event(Hook::StreamChanged, half), 0),
             1
         );
         assert!(!queue.lanes.contains_key(&lane("a")));
         assert_eq!(
-            queue.push(lane("d"), Rank::State, event(Hook::StreamChanged, MAX_BYTES)),
+            queue.push(lane("d"), Rank::State, event(Hook::StreamChanged, MAX_BYTES), 0),
             3,
             "too large by itself"
         );
@@ -379,8 +432,8 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::default();
         let push = |queue: &mut Queue| {
-            let superseded = queue.supersede(&LaneKey::Server, Hook::ServerKeepalive);
-            queue.push(LaneKey::Server, Rank::Spare, event(Hook::ServerKeepalive, 1));
+            let superseded = queue.supersede(&LaneKey::Server, is(Hook::ServerKeepalive)).len();
+            queue.push(LaneKey::Server, Rank::Spare, event(Hook::ServerKeepalive, 1), 0);
             superseded
         };
         assert_eq!(push(&mut queue), 0);
@@ -421,7 +474,7 @@ mod tests {
                 match step {
                     Step::Push(name, rank) => {
                         let rank = [Rank::Spare, Rank::State, Rank::Critical][usize::from(rank)];
-                        queue.push(lane(&name.to_string()), rank, event(Hook::FlowReport, 5));
+                        queue.push(lane(&name.to_string()), rank, event(Hook::FlowReport, 5), 0);
                     }
                     Step::Take => busy.extend(queue.take(now).map(|job| job.lane)),
                     Step::Finish(next) if !busy.is_empty() => {
@@ -431,7 +484,7 @@ mod tests {
                     }
                     Step::Finish(_) => {}
                     Step::Supersede(name) => {
-                        queue.supersede(&lane(&name.to_string()), Hook::FlowReport);
+                        queue.supersede(&lane(&name.to_string()), is(Hook::FlowReport));
                     }
                 }
                 let held: usize = queue.lanes.values().map(|lane| lane.items.len()).sum();

@@ -1,7 +1,7 @@
 //! ZLM's JSON objects that hooks and API share: the media object with its tracks and its socket, and the statistic.
 
 mod media;
-mod names;
+pub(crate) mod names;
 mod statistic;
 
 pub(crate) use self::media::address;

@@ -1,6 +1,7 @@
 //! The planes against a scripted receiver: in memory with a paused clock where time matters, over loopback where sockets do.
 
 mod decisions;
+mod endpoints;
 mod files;
 mod network;
 mod notifications;

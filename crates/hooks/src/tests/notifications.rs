@@ -25,14 +25,17 @@ const NEWS: [Hook; 5] = [
     Hook::ServerKeepalive,
 ];
 
-struct Running {
-    hooks: Hooks,
+pub struct Running {
+    pub hooks: Hooks,
     stop: oneshot::Sender<()>,
     driver: JoinHandle<()>,
 }
 
 impl Running {
-    fn start((hooks, driver): (Hooks, Driver)) -> Self {
+    pub fn start((hooks, mut driver): (Hooks, Driver)) -> Self {
+        if let Some(writer) = driver.take_writer() {
+            std::thread::spawn(|| writer.run());
+        }
         let (stop, stopped) = oneshot::channel();
         let driver = tokio::spawn(driver.run(async {
             let _ = stopped.await;
@@ -40,17 +43,17 @@ impl Running {
         Self { hooks, stop, driver }
     }
 
-    async fn drain(&self, limit: Duration) -> usize {
+    pub async fn drain(&self, limit: Duration) -> usize {
         self.hooks.drain(Instant::now() + limit).await
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         let _ = self.stop.send(());
         self.driver.await.unwrap();
     }
 }
 
-fn over(settings: Settings, receiver: &Receiver) -> (Hooks, Driver) {
+pub fn over(settings: Settings, receiver: &Receiver) -> (Hooks, Driver) {
     Hooks::over(
         settings,
         "Tidegate(test)",
@@ -63,7 +66,7 @@ fn running(settings: Settings, receiver: &Receiver) -> Running {
     Running::start(over(settings, receiver))
 }
 
-fn removed(stream: &str, params: &str) -> Event {
+pub fn removed(stream: &str, params: &str) -> Event {
     Event::Removed {
         key: key(stream),
         schema: Schema::Rtmp,
@@ -71,7 +74,7 @@ fn removed(stream: &str, params: &str) -> Event {
     }
 }
 
-fn report(stream: &str) -> Event {
+pub fn report(stream: &str) -> Event {
     Event::FlowReport {
         access: access(stream),
         bytes: 1,
@@ -91,7 +94,7 @@ fn labels(requests: &[Received]) -> Vec<String> {
     requests.iter().map(label).collect()
 }
 
-fn metric(hooks: &Hooks, line: &str) -> bool {
+pub fn metric(hooks: &Hooks, line: &str) -> bool {
     let mut registry = Registry::default();
     hooks.metrics().register(&mut registry);
     let mut text = String::new();
@@ -146,14 +149,17 @@ async fn an_event_whose_attempts_all_fail_is_lost_and_counted_and_a_refused_one_
         labels(&receiver.received()),
         ["lost:", "refused:", "lost:", "lost:"]
     );
-    assert!(metric(&running.hooks, "hook_dropped_total{reason=\"failed\"} 1"));
     assert!(metric(
         &running.hooks,
-        "hook_requests_total{event=\"on_stream_changed\",result=\"denied\"} 1"
+        "hook_dropped_total{endpoint=\"zlm\",reason=\"failed\"} 1"
     ));
     assert!(metric(
         &running.hooks,
-        "hook_requests_total{event=\"on_stream_changed\",result=\"status\"} 3"
+        "hook_requests_total{event=\"on_stream_changed\",endpoint=\"zlm\",result=\"denied\"} 1"
+    ));
+    assert!(metric(
+        &running.hooks,
+        "hook_requests_total{event=\"on_stream_changed\",endpoint=\"zlm\",result=\"status\"} 3"
     ));
 }
 
@@ -207,7 +213,7 @@ async fn only_the_newest_keepalive_waits() {
     assert_eq!(received[1].body.as_object().unwrap().len(), 2);
     assert!(metric(
         &running.hooks,
-        "hook_dropped_total{reason=\"superseded\"} 2"
+        "hook_dropped_total{endpoint=\"zlm\",reason=\"superseded\"} 2"
     ));
 }
 
@@ -239,7 +245,7 @@ async fn a_hook_that_is_switched_off_meanwhile_is_not_called() {
     assert_eq!(receiver.received().len(), 1);
     assert!(metric(
         &running.hooks,
-        "hook_dropped_total{reason=\"switched_off\"} 1"
+        "hook_dropped_total{endpoint=\"zlm\",reason=\"switched_off\"} 1"
     ));
 }
 
@@ -279,11 +285,17 @@ async fn draining_waits_no_longer_than_told_and_what_is_left_is_counted() {
     assert_eq!(start.elapsed(), Duration::from_secs(5));
     let hooks = running.hooks.clone();
     running.stop().await;
-    assert!(metric(&hooks, "hook_dropped_total{reason=\"shutdown\"} 2"));
+    assert!(metric(
+        &hooks,
+        "hook_dropped_total{endpoint=\"zlm\",reason=\"shutdown\"} 2"
+    ));
     assert!(metric(&hooks, "hook_queue_length{plane=\"notification\"} 0"));
     assert!(metric(&hooks, "hook_inflight{plane=\"notification\"} 0"));
     hooks.notify(&removed("a", "3"));
-    assert!(metric(&hooks, "hook_dropped_total{reason=\"shutdown\"} 3"));
+    assert!(metric(
+        &hooks,
+        "hook_dropped_total{endpoint=\"zlm\",reason=\"shutdown\"} 3"
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,10 +306,16 @@ async fn the_queue_is_bounded_and_drops_reports_before_states() {
         hooks.notify(&removed(&stream.to_string(), ""));
     }
     assert_eq!(hooks.notifications_waiting(), crate::notify::MAX_EVENTS);
-    assert!(metric(&hooks, "hook_dropped_total{reason=\"queue_full\"} 1"));
+    assert!(metric(
+        &hooks,
+        "hook_dropped_total{endpoint=\"zlm\",reason=\"queue_full\"} 1"
+    ));
     hooks.notify(&Event::ServerExited);
     assert_eq!(hooks.notifications_waiting(), crate::notify::MAX_EVENTS);
-    assert!(metric(&hooks, "hook_dropped_total{reason=\"queue_full\"} 2"));
+    assert!(metric(
+        &hooks,
+        "hook_dropped_total{endpoint=\"zlm\",reason=\"queue_full\"} 2"
+    ));
 }
 
 #[tokio::test(start_paused = true)]

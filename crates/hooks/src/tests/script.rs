@@ -5,7 +5,7 @@ use crate::client::target::Origin;
 use crate::client::tls::Trust;
 use crate::{Hook, Settings};
 use lifecycle::{Access, Ask, Client, Protocol, SessionId};
-use media::info::OriginType;
+use media::info::{OriginType, TrackDetail, TrackInfo};
 use media::{Schema, StreamKey};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -239,6 +239,39 @@ pub fn settings(hooks: &[Hook]) -> Settings {
 
 pub fn key(stream: &str) -> StreamKey {
     StreamKey::on_default_vhost("live", stream)
+}
+
+/// One of each kind.
+pub fn tracks() -> Vec<TrackInfo> {
+    vec![
+        TrackInfo {
+            codec: media::CodecId::H264,
+            ready: true,
+            frames: 1,
+            duration_ms: 40,
+            loss: None,
+            detail: TrackDetail::Video {
+                width: 1280,
+                height: 720,
+                fps: 25.0,
+                key_frames: 1,
+                gop_size: 25,
+                gop_interval_ms: 1000,
+            },
+        },
+        TrackInfo {
+            codec: media::CodecId::Aac,
+            ready: true,
+            frames: 1,
+            duration_ms: 23,
+            loss: None,
+            detail: TrackDetail::Audio {
+                sample_rate: 48000,
+                channels: 2,
+                sample_bits: 16,
+            },
+        },
+    ]
 }
 
 pub fn access(stream: &str) -> Access {

@@ -1,0 +1,344 @@
+//! One attempt to tell an event, and what follows from it.
+
+use super::Inner;
+use super::event::lifetime;
+use super::outlet::HOPELESS;
+use super::queue::{Job, LaneKey, Next};
+use super::schedule::{Plan, Verdict, is_too_much};
+use crate::deliveries::Deliveries;
+use crate::event::{EventName, Outgoing, unix_ms};
+use crate::failure::{Class, Failure};
+use crate::metrics::Dropped;
+use crate::plane::{Attempt, Judge, Route};
+use crate::settings::{Extra, Settings};
+use crate::spool;
+use config::hook_endpoint::KEYED;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+/// Limit of an attempt to a durable endpoint that has none of its own: nobody waits, and slow is better than again.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What became of an attempt.
+pub(super) struct Delivered {
+    name: Arc<str>,
+    lane: LaneKey,
+    seq: u64,
+    next: Next,
+    health: Health,
+    lost: Option<Dropped>,
+}
+
+/// What an attempt says about the endpoint.
+enum Health {
+    Unknown,
+    /// It works; `again` after an outage.
+    Good {
+        again: bool,
+    },
+    Bad {
+        too_much: bool,
+        why: String,
+    },
+    Gone,
+}
+
+/// The way to an endpoint: what its outlet lends to a call.
+type Lent = (Arc<str>, Arc<AtomicU64>, Arc<Deliveries>);
+
+impl Inner {
+    /// Makes one attempt for an event.
+    pub(super) async fn deliver(&self, job: Job, (name, hook_index, log): Lent, durable: bool) -> Delivered {
+        let settings = self.plane.shared.settings();
+        let done = |lost| Delivered {
+            name: name.clone(),
+            lane: job.lane.clone(),
+            seq: job.seq,
+            next: Next::Done,
+            health: Health::Unknown,
+            lost,
+        };
+        let outgoing = &*job.outgoing;
+        let lives = lifetime(outgoing.name, settings.alive_interval);
+        if outgoing.age(Instant::now()) > lives {
+            return done(Some(Dropped::Expired));
+        }
+        let Some(way) = Way::find(&settings, &name, outgoing.name, durable) else {
+            return done(Some(Dropped::SwitchedOff));
+        };
+        let route = way.route(self, &name, (&hook_index, &log));
+        let pass = match self.plane.admit(route.endpoint) {
+            Ok(pass) => pass,
+            Err(at) => {
+                return Delivered {
+                    next: Next::Postpone { at },
+                    ..done(None)
+                };
+            }
+        };
+        let number = job.failures.saturating_add(1);
+        let attempt = Attempt {
+            media_server_id: &settings.media_server_id,
+            route,
+            outgoing,
+            number,
+            deadline: None,
+            seq: Some(job.seq),
+            replay: false,
+        };
+        let result = self.plane.attempt(&attempt).await;
+        let probe = pass.probe;
+        let Err(failure) = &result else {
+            pass.finish(&result);
+            return Delivered {
+                health: Health::Good { again: probe },
+                ..done(None)
+            };
+        };
+        let health = Health::of(failure);
+        if pass.probe && failure.class.is_retried() {
+            // The breaker opens again; the event waits for the next probe.
+            pass.finish(&result);
+            return Delivered {
+                next: Next::Postpone { at: Instant::now() },
+                health,
+                ..done(None)
+            };
+        }
+        let plan = if durable {
+            Plan::Durable
+        } else {
+            Plan::Compatible {
+                retry: settings.retry(),
+                pause: settings.retry_pause(),
+            }
+        };
+        match plan.after(failure, number, rand::random()) {
+            Verdict::NotMade => Delivered {
+                next: Next::Postpone {
+                    at: Instant::now() + Duration::from_secs(1),
+                },
+                ..done(None)
+            },
+            Verdict::Retry(pause) => {
+                if durable {
+                    pass.finish(&result);
+                }
+                // Of the others the breaker counts events, not attempts.
+                Delivered {
+                    next: Next::Retry {
+                        at: Instant::now() + pause,
+                    },
+                    health,
+                    ..done(None)
+                }
+            }
+            Verdict::Refused => {
+                pass.finish(&result);
+                Delivered {
+                    health: Health::Good { again: probe },
+                    ..done(None)
+                }
+            }
+            Verdict::Gone => {
+                pass.finish(&result);
+                Delivered {
+                    next: Next::Postpone { at: Instant::now() },
+                    health: Health::Gone,
+                    ..done(None)
+                }
+            }
+            Verdict::GiveUp => {
+                pass.finish(&result);
+                let aside = self.put_aside(&name, &job, failure, number, lives);
+                Delivered {
+                    health,
+                    ..done((!aside).then_some(Dropped::Failed))
+                }
+            }
+        }
+    }
+
+    /// Keeps an event as a dead letter, if there is a place for it.
+    fn put_aside(
+        &self,
+        name: &Arc<str>,
+        job: &Job,
+        failure: &Failure,
+        attempts: u32,
+        lives: Duration,
+    ) -> bool {
+        let Some(spool) = self.spool() else {
+            return false;
+        };
+        let event = spool::to_store(job.seq, job.lane.to_text(), &job.outgoing, lives);
+        let now = unix_ms(SystemTime::now());
+        let aside = spool.dead(name, spool::to_dead(event, attempts, failure, now));
+        if aside {
+            self.plane.shared.metrics.dead_letter(name);
+        }
+        aside
+    }
+
+    /// Takes note of what became of an attempt.
+    pub(super) fn delivered(&self, delivered: Delivered) {
+        let Delivered {
+            name,
+            lane,
+            seq,
+            next,
+            health,
+            lost,
+        } = delivered;
+        if let Some(lost) = lost {
+            self.plane.shared.metrics.dropped(&name, lost, 1);
+        }
+        let mut outlets = self.outlets.lock();
+        let Some(outlets) = &mut *outlets else { return };
+        if let Some(outlet) = outlets.get_mut(&name) {
+            match health {
+                Health::Unknown => {}
+                Health::Good { again } => outlet.succeeded(again),
+                Health::Bad { too_much, why } => {
+                    let hopeless = outlet.failed(too_much, why, Instant::now());
+                    if hopeless && outlet.is_durable() && &*name != KEYED && outlet.disabled.is_none() {
+                        let hours = HOPELESS.as_secs() / 3600;
+                        let why = format!("it has only failed for {hours} hours");
+                        tracing::error!(
+                            endpoint = &*name,
+                            why,
+                            "hook endpoint switched off; its events are kept"
+                        );
+                        outlet.disabled = Some(why);
+                    }
+                }
+                Health::Gone => {
+                    let why = "it answered 410 (gone)".to_owned();
+                    outlet.failed(false, why.clone(), Instant::now());
+                    // The receiver of the keys is never switched off for good.
+                    if &*name != KEYED && outlet.disabled.is_none() {
+                        tracing::error!(
+                            endpoint = &*name,
+                            why,
+                            "hook endpoint switched off; its events are kept"
+                        );
+                        outlet.disabled = Some(why);
+                    }
+                }
+            }
+            outlet.finish(&lane, seq, next);
+        }
+        self.count(outlets);
+    }
+}
+
+impl Health {
+    fn of(failure: &Failure) -> Self {
+        match failure.class {
+            Class::Overload | Class::BreakerOpen => Self::Unknown,
+            Class::Denied | Class::BadMember => Self::Good { again: false },
+            Class::Dns
+            | Class::Connect
+            | Class::Tls
+            | Class::Timeout
+            | Class::Reset
+            | Class::BadHttp
+            | Class::Status
+            | Class::TooLarge
+            | Class::BadJson
+            | Class::BadCode
+            | Class::BadUrl => Self::Bad {
+                too_much: is_too_much(failure),
+                why: failure.to_string(),
+            },
+        }
+    }
+}
+
+/// Where the events of an endpoint go now.
+pub(super) enum Way<'a> {
+    Keyed(&'a Settings, &'a crate::settings::Endpoint, bool),
+    Extra(&'a Settings, &'a Extra, Judge, bool),
+}
+
+impl<'a> Way<'a> {
+    /// `None` if the endpoint does not get this event any more.
+    pub(super) fn find(settings: &'a Settings, name: &str, event: EventName, durable: bool) -> Option<Self> {
+        if name == KEYED {
+            let EventName::Zlm(hook) = event else { return None };
+            return Some(Self::Keyed(settings, settings.endpoint(hook)?, durable));
+        }
+        let extra = settings.extras.get(name)?;
+        let judge = match event {
+            EventName::Zlm(_) if !durable => Judge::Code,
+            EventName::Zlm(_) | EventName::Own(_) => Judge::Status,
+        };
+        extra
+            .spec
+            .enabled
+            .then_some(Self::Extra(settings, extra, judge, durable))
+    }
+
+    pub(super) fn route(
+        &self,
+        inner: &'a Inner,
+        name: &'a str,
+        (hook_index, log): (&'a AtomicU64, &'a Deliveries),
+    ) -> Route<'a> {
+        let timeout = |settings: &Settings, durable: bool| {
+            if durable {
+                DURABLE_TIMEOUT.max(settings.attempt_timeout())
+            } else {
+                settings.attempt_timeout()
+            }
+        };
+        match *self {
+            Self::Keyed(settings, endpoint, durable) => Route {
+                timeout: timeout(settings, durable),
+                judge: if durable { Judge::Status } else { Judge::Code },
+                ..inner.plane.keyed(settings, endpoint)
+            },
+            Self::Extra(settings, extra, judge, durable) => Route {
+                name,
+                endpoint: &extra.endpoint,
+                signer: &extra.signer,
+                headers: &extra.headers,
+                timeout: extra.spec.timeout.unwrap_or_else(|| timeout(settings, durable)),
+                judge,
+                hook_index,
+                log,
+            },
+        }
+    }
+}
+
+/// One attempt by hand: nothing follows from it.
+pub(super) async fn once(
+    inner: &Inner,
+    name: &Arc<str>,
+    outgoing: &Outgoing,
+    replay: bool,
+) -> Result<(), Failure> {
+    let settings = inner.plane.shared.settings();
+    let lent = inner.with_outlet(name, |outlet| {
+        (outlet.hook_index.clone(), outlet.log.clone(), outlet.is_durable())
+    });
+    let off = || {
+        let text = "the endpoint is switched off, or does not get this event".to_owned();
+        Failure::new(Class::BadUrl, text.clone(), text)
+    };
+    let (hook_index, log, durable) = lent.ok_or_else(off)?;
+    let way = Way::find(&settings, name, outgoing.name, durable).ok_or_else(off)?;
+    let attempt = Attempt {
+        media_server_id: &settings.media_server_id,
+        route: way.route(inner, name, (&hook_index, &log)),
+        outgoing,
+        number: 1,
+        deadline: None,
+        seq: None,
+        replay,
+    };
+    inner.plane.attempt(&attempt).await.map(|_| ())
+}

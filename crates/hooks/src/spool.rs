@@ -1,0 +1,582 @@
+//! The one thread that owns the [store](crate::store), and the handle by which everybody else speaks to it.
+//!
+//! Nobody who tells an event waits for a disk: messages go over a bounded channel, and one that does not fit is not written, which
+//! is counted. What was written is synced every [`SYNC_EVERY`], and at once after events about recordings.
+
+use crate::event::{EventName, Outgoing};
+use crate::failure::Failure;
+use crate::store::{self, Dead, DeadLetters, Dropped, Event, Filter, Limits, Log, Usage};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// The longest time that what was written may be lost with the machine.
+pub const SYNC_EVERY: Duration = Duration::from_millis(100);
+
+/// Messages to the thread that may wait.
+const CHANNEL: usize = 20_000;
+
+/// Bytes of bodies that may wait with them.
+const CHANNEL_BYTES: usize = 64 * 1024 * 1024;
+
+/// How often a failing disk is reported.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// The folder of dead letters within that of an endpoint.
+const DEAD: &str = "dead";
+
+/// What the thread has to say by itself.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// An event is not on disk.
+    NotWritten {
+        /// Its number.
+        seq: u64,
+    },
+    /// Events had to go because the disk holds no more of them.
+    Dropped(Vec<Dropped>),
+    /// Dead letters had to go for the same reason.
+    DeadDropped(usize),
+    /// What is on disk.
+    Usage(Usage),
+}
+
+/// Where reports go: the endpoint's name, and what there is to say.
+pub(crate) type Listener = Box<dyn Fn(&str, Report) + Send>;
+
+/// A log that was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Opened {
+    /// The highest number in it.
+    pub last_seq: u64,
+    /// It has events that are not done.
+    pub open: bool,
+}
+
+/// A part of what waits on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub events: Vec<Event>,
+    /// Everything up to this number is in `events`, or was in an earlier part, or is not there.
+    pub through: u64,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, store::Error>>;
+
+enum Message {
+    Open(Arc<str>, Answer<Opened>),
+    Close(Arc<str>, bool),
+    Append(Arc<str>, Event),
+    Done(Arc<str>, u64),
+    Dead(Arc<str>, Box<Dead>),
+    Read(Arc<str>, u64, usize, usize, Answer<Loaded>),
+    ListDead(Arc<str>, u64, usize, Filter, Answer<Vec<(u64, Dead)>>),
+    TakeDead(Arc<str>, Vec<String>, Answer<Vec<Dead>>),
+    PurgeDead(Arc<str>, Filter, Answer<usize>),
+    Flush(oneshot::Sender<()>),
+    Stop,
+}
+
+/// The handle.
+#[derive(Clone)]
+pub(crate) struct Spool {
+    sender: SyncSender<Message>,
+    /// Bytes of events that wait in the channel.
+    under_way: Arc<std::sync::atomic::AtomicUsize>,
+    dir: PathBuf,
+}
+
+impl Spool {
+    /// Makes the folder, and the thread's work for it.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made.
+    pub(crate) fn new(dir: &Path, max_bytes: u64) -> Result<(Self, Writer), std::io::Error> {
+        std::fs::create_dir_all(dir)?;
+        let (sender, receiver) = mpsc::sync_channel(CHANNEL);
+        let under_way = Arc::<std::sync::atomic::AtomicUsize>::default();
+        let writer = Writer {
+            receiver,
+            dir: dir.to_owned(),
+            limits: Limits::new(max_bytes),
+            logs: HashMap::new(),
+            dead: HashMap::new(),
+            dead_unsynced: false,
+            listener: Arc::default(),
+            under_way: under_way.clone(),
+            reported: None,
+        };
+        let spool = Self {
+            sender,
+            under_way,
+            dir: dir.to_owned(),
+        };
+        Ok((spool, writer))
+    }
+
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Keeps an event. False if it cannot be kept, because the disk is too slow.
+    pub(crate) fn append(&self, endpoint: &Arc<str>, event: Event) -> bool {
+        use std::sync::atomic::Ordering::Relaxed;
+        let size = event.body.len();
+        if self.under_way.fetch_add(size, Relaxed) + size > CHANNEL_BYTES {
+            self.under_way.fetch_sub(size, Relaxed);
+            return false;
+        }
+        let sent = self
+            .sender
+            .try_send(Message::Append(endpoint.clone(), event))
+            .is_ok();
+        if !sent {
+            self.under_way.fetch_sub(size, Relaxed);
+        }
+        sent
+    }
+
+    /// An event is done with. A mark that is lost makes it come again after a restart, which is allowed.
+    pub(crate) fn done(&self, endpoint: &Arc<str>, seq: u64) {
+        let _ = self.sender.try_send(Message::Done(endpoint.clone(), seq));
+    }
+
+    /// Puts an event aside. False if that cannot be done.
+    pub(crate) fn dead(&self, endpoint: &Arc<str>, dead: Dead) -> bool {
+        self.sender
+            .try_send(Message::Dead(endpoint.clone(), Box::new(dead)))
+            .is_ok()
+    }
+
+    /// Opens the log of an endpoint.
+    pub(crate) fn open(&self, endpoint: &Arc<str>) -> Pending<Opened> {
+        self.ask(|answer| Message::Open(endpoint.clone(), answer))
+    }
+
+    /// Closes it; with `purge` everything in it is deleted.
+    pub(crate) fn close(&self, endpoint: &Arc<str>, purge: bool) {
+        let _ = self.sender.try_send(Message::Close(endpoint.clone(), purge));
+    }
+
+    /// The next events with numbers above `after`.
+    pub(crate) fn read(&self, endpoint: &Arc<str>, after: u64, max: usize, bytes: usize) -> Pending<Loaded> {
+        self.ask(|answer| Message::Read(endpoint.clone(), after, max, bytes, answer))
+    }
+
+    /// Dead letters behind a position, with their positions.
+    pub(crate) fn list_dead(
+        &self,
+        endpoint: &Arc<str>,
+        after: u64,
+        max: usize,
+        filter: Filter,
+    ) -> Pending<Vec<(u64, Dead)>> {
+        self.ask(|answer| Message::ListDead(endpoint.clone(), after, max, filter, answer))
+    }
+
+    /// Takes dead letters out, by id.
+    pub(crate) fn take_dead(&self, endpoint: &Arc<str>, ids: Vec<String>) -> Pending<Vec<Dead>> {
+        self.ask(|answer| Message::TakeDead(endpoint.clone(), ids, answer))
+    }
+
+    /// Deletes dead letters; how many.
+    pub(crate) fn purge_dead(&self, endpoint: &Arc<str>, filter: Filter) -> Pending<usize> {
+        self.ask(|answer| Message::PurgeDead(endpoint.clone(), filter, answer))
+    }
+
+    /// Ready when everything that was sent before is on the medium.
+    pub(crate) async fn flush(&self) {
+        let (answer, done) = oneshot::channel();
+        if self.sender.try_send(Message::Flush(answer)).is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// Ends the thread when it has done what was sent before.
+    pub(crate) fn stop(&self) {
+        let _ = self.sender.try_send(Message::Stop);
+    }
+
+    fn ask<T>(&self, message: impl FnOnce(Answer<T>) -> Message) -> Pending<T> {
+        let (answer, pending) = oneshot::channel();
+        // One that cannot be sent drops its answer, which the asker hears.
+        let _ = self.sender.try_send(message(answer));
+        Pending(pending)
+    }
+}
+
+/// An answer of the thread.
+pub(crate) struct Pending<T>(oneshot::Receiver<Result<T, store::Error>>);
+
+impl<T> Pending<T> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, in words.
+    pub(crate) async fn get(self) -> Result<T, String> {
+        flatten(self.0.await.ok())
+    }
+
+    /// Waits for it without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get`].
+    pub(crate) fn get_blocking(self) -> Result<T, String> {
+        // Not `blocking_recv`, which panics inside a runtime: this is for the moment before one runs, and for changes of the
+        // configuration, which may take as long as opening a folder.
+        let mut receiver = self.0;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match receiver.try_recv() {
+                Ok(answer) => return flatten(Some(answer)),
+                Err(oneshot::error::TryRecvError::Closed) => return flatten(None),
+                Err(oneshot::error::TryRecvError::Empty) if Instant::now() > deadline => {
+                    return flatten(None);
+                }
+                Err(oneshot::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_micros(200)),
+            }
+        }
+    }
+}
+
+fn flatten<T>(answer: Option<Result<T, store::Error>>) -> Result<T, String> {
+    match answer {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("the store of notifications is too busy, or has ended".to_owned()),
+    }
+}
+
+struct OpenLog {
+    log: Log,
+    /// The highest number that was given to be written.
+    seen: u64,
+}
+
+/// The thread's work.
+pub struct Writer {
+    receiver: Receiver<Message>,
+    dir: PathBuf,
+    limits: Limits,
+    logs: HashMap<Arc<str>, OpenLog>,
+    dead: HashMap<Arc<str>, DeadLetters>,
+    dead_unsynced: bool,
+    listener: Arc<Mutex<Option<Listener>>>,
+    under_way: Arc<std::sync::atomic::AtomicUsize>,
+    reported: Option<Instant>,
+}
+
+impl Writer {
+    pub(crate) fn listener(&self) -> Arc<Mutex<Option<Listener>>> {
+        self.listener.clone()
+    }
+
+    /// Does what it is sent, until it is told to stop. Blocks: it needs a thread of its own.
+    pub fn run(mut self) {
+        let mut synced = Instant::now();
+        let mut unsynced = false;
+        loop {
+            let message = if unsynced {
+                let left = SYNC_EVERY.saturating_sub(synced.elapsed());
+                match self.receiver.recv_timeout(left) {
+                    Ok(message) => Some(message),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            } else {
+                match self.receiver.recv() {
+                    Ok(message) => Some(message),
+                    Err(mpsc::RecvError) => break,
+                }
+            };
+            let mut at_once = false;
+            match message {
+                None => {}
+                Some(Message::Stop) => break,
+                Some(Message::Flush(answer)) => {
+                    self.sync();
+                    let _ = answer.send(());
+                }
+                Some(message) => at_once = self.handle(message),
+            }
+            if !unsynced {
+                synced = Instant::now();
+                unsynced = self.needs_sync();
+            }
+            if unsynced && (at_once || synced.elapsed() >= SYNC_EVERY) {
+                self.sync();
+                unsynced = false;
+            }
+        }
+        self.sync();
+    }
+
+    /// True if it is to be synced at once.
+    fn handle(&mut self, message: Message) -> bool {
+        match message {
+            Message::Open(endpoint, answer) => {
+                let _ = answer.send(self.open(&endpoint));
+            }
+            Message::Close(endpoint, purge) => {
+                self.logs.remove(&endpoint);
+                self.dead.remove(&endpoint);
+                if purge && let Err(error) = std::fs::remove_dir_all(self.dir.join(&*endpoint)) {
+                    let missing = error.kind() == std::io::ErrorKind::NotFound;
+                    if !missing {
+                        self.complain(&format!("cannot delete the store of {endpoint}: {error}"));
+                    }
+                }
+            }
+            Message::Append(endpoint, event) => return self.append(&endpoint, &event),
+            Message::Done(endpoint, seq) => {
+                if let Some(open) = self.logs.get_mut(&endpoint) {
+                    let result = open.log.done(seq);
+                    self.usage(&endpoint);
+                    self.check(result);
+                }
+            }
+            Message::Dead(endpoint, dead) => self.put_aside(&endpoint, *dead),
+            Message::Read(endpoint, after, max, bytes, answer) => {
+                let _ = answer.send(self.read(&endpoint, after, max, bytes));
+            }
+            Message::ListDead(endpoint, after, max, filter, answer) => {
+                let listed = self
+                    .dead_letters(&endpoint)
+                    .and_then(|dead| dead.list(after, max, &filter));
+                let _ = answer.send(listed);
+            }
+            Message::TakeDead(endpoint, ids, answer) => {
+                let _ = answer.send(self.take_dead(&endpoint, &ids));
+            }
+            Message::PurgeDead(endpoint, filter, answer) => {
+                let purged = self.dead_letters(&endpoint).and_then(|dead| dead.purge(&filter));
+                self.dead_unsynced = true;
+                let _ = answer.send(purged);
+            }
+            Message::Flush(_) | Message::Stop => {}
+        }
+        false
+    }
+
+    pub(crate) fn open(&mut self, endpoint: &Arc<str>) -> Result<Opened, store::Error> {
+        if let Some(open) = self.logs.get(endpoint) {
+            return Ok(Opened {
+                last_seq: open.log.last_seq().max(open.seen),
+                open: open.log.usage().open > 0,
+            });
+        }
+        let (log, recovered) = Log::open(&self.dir.join(&**endpoint), self.limits)?;
+        if recovered.damaged > 0 || recovered.torn_bytes > 0 {
+            tracing::error!(
+                endpoint = &**endpoint,
+                damaged = recovered.damaged,
+                damaged_bytes = recovered.damaged_bytes,
+                torn_bytes = recovered.torn_bytes,
+                "the store of notifications was damaged; what could be read was kept"
+            );
+        }
+        if recovered.open > 0 {
+            tracing::info!(
+                endpoint = &**endpoint,
+                waiting = recovered.open,
+                "notifications of an earlier run are waiting"
+            );
+        }
+        let opened = Opened {
+            last_seq: recovered.last_seq,
+            open: recovered.open > 0,
+        };
+        let seen = recovered.last_seq;
+        self.logs.insert(endpoint.clone(), OpenLog { log, seen });
+        self.usage(endpoint);
+        Ok(opened)
+    }
+
+    fn append(&mut self, endpoint: &Arc<str>, event: &Event) -> bool {
+        self.under_way
+            .fetch_sub(event.body.len(), std::sync::atomic::Ordering::Relaxed);
+        let Some(open) = self.logs.get_mut(endpoint) else {
+            self.report(endpoint, Report::NotWritten { seq: event.seq });
+            return false;
+        };
+        open.seen = open.seen.max(event.seq);
+        let mut dropped = Vec::new();
+        let result = open.log.append(event, &mut dropped);
+        if !dropped.is_empty() {
+            self.report(endpoint, Report::Dropped(dropped));
+        }
+        if result.is_err() {
+            self.report(endpoint, Report::NotWritten { seq: event.seq });
+        }
+        self.usage(endpoint);
+        self.check(result);
+        event.record
+    }
+
+    fn read(
+        &mut self,
+        endpoint: &Arc<str>,
+        after: u64,
+        max: usize,
+        bytes: usize,
+    ) -> Result<Loaded, store::Error> {
+        let Some(open) = self.logs.get_mut(endpoint) else {
+            return Ok(Loaded {
+                events: Vec::new(),
+                through: u64::MAX,
+            });
+        };
+        let events = open.log.read_open(after, max, bytes)?;
+        // Nothing that comes after the last of them was passed over, unless it was the end.
+        let through = events.last().map_or(open.seen, |event| event.seq);
+        Ok(Loaded { events, through })
+    }
+
+    fn dead_letters(&mut self, endpoint: &Arc<str>) -> Result<&mut DeadLetters, store::Error> {
+        if !self.dead.contains_key(endpoint) {
+            let (letters, recovered) = DeadLetters::open(&self.dir.join(&**endpoint).join(DEAD))?;
+            if recovered.damaged > 0 {
+                tracing::error!(
+                    endpoint = &**endpoint,
+                    damaged = recovered.damaged,
+                    "dead letters were damaged; what could be read was kept"
+                );
+            }
+            self.dead.insert(endpoint.clone(), letters);
+        }
+        Ok(self.dead.get_mut(endpoint).expect("it was just put there"))
+    }
+
+    fn put_aside(&mut self, endpoint: &Arc<str>, dead: Dead) {
+        let mut dropped = Vec::new();
+        let result = self
+            .dead_letters(endpoint)
+            .and_then(|letters| letters.push(dead, &mut dropped));
+        self.dead_unsynced = true;
+        if !dropped.is_empty() {
+            self.report(endpoint, Report::DeadDropped(dropped.len()));
+        }
+        self.check(result);
+    }
+
+    fn take_dead(&mut self, endpoint: &Arc<str>, ids: &[String]) -> Result<Vec<Dead>, store::Error> {
+        let letters = self.dead_letters(endpoint)?;
+        let mut taken = Vec::new();
+        for id in ids {
+            if let Some((_, dead)) = letters.get(id)? {
+                taken.push(dead);
+            }
+        }
+        letters.remove(taken.iter().map(|dead| dead.event.id.as_str()))?;
+        self.dead_unsynced = true;
+        Ok(taken)
+    }
+
+    fn needs_sync(&self) -> bool {
+        self.dead_unsynced || self.logs.values().any(|open| open.log.needs_sync())
+    }
+
+    fn sync(&mut self) {
+        let mut errors = Vec::new();
+        for open in self.logs.values_mut() {
+            errors.extend(open.log.sync().err());
+        }
+        self.dead_unsynced = false;
+        for letters in self.dead.values_mut() {
+            errors.extend(letters.sync().err());
+        }
+        for error in errors {
+            self.complain(&error.to_string());
+        }
+    }
+
+    fn usage(&self, endpoint: &Arc<str>) {
+        if let Some(open) = self.logs.get(endpoint) {
+            self.report(endpoint, Report::Usage(open.log.usage()));
+        }
+    }
+
+    fn report(&self, endpoint: &str, report: Report) {
+        if let Some(listener) = &*self.listener.lock() {
+            listener(endpoint, report);
+        }
+    }
+
+    fn check<T>(&mut self, result: Result<T, store::Error>) {
+        if let Err(error) = result {
+            self.complain(&error.to_string());
+        }
+    }
+
+    /// Says that the disk fails, not too often.
+    fn complain(&mut self, error: &str) {
+        let now = Instant::now();
+        if self.reported.is_some_and(|at| now - at < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(now);
+        tracing::error!(
+            error,
+            "the store of notifications: what it cannot keep lives in memory only"
+        );
+    }
+}
+
+/// An event for the store.
+pub(crate) fn to_store(seq: u64, lane: String, outgoing: &Outgoing, lifetime: Duration) -> Event {
+    let text = |header: &hyper::header::HeaderValue| header.to_str().unwrap_or_default().to_owned();
+    let lifetime = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+    Event {
+        seq,
+        created_unix_ms: outgoing.born_unix_ms,
+        expires_unix_ms: outgoing.born_unix_ms.saturating_add(lifetime),
+        record: is_record(outgoing.name),
+        id: outgoing.id().to_owned(),
+        event: outgoing.name.as_str().to_owned(),
+        lane,
+        vhost: outgoing.vhost.as_ref().map(text).unwrap_or_default(),
+        trace: outgoing.trace,
+        body: outgoing.body.clone(),
+    }
+}
+
+/// An event from the store; `None` if this version does not know it.
+pub(crate) fn from_store(event: &Event) -> Option<Outgoing> {
+    Outgoing::restored(
+        EventName::parse(&event.event)?,
+        &event.id,
+        event.trace,
+        &event.vhost,
+        event.created_unix_ms,
+        event.body.clone(),
+    )
+}
+
+/// A dead letter.
+pub(crate) fn to_dead(event: Event, attempts: u32, failure: &Failure, now_unix_ms: u64) -> Dead {
+    Dead {
+        event,
+        failed_unix_ms: now_unix_ms,
+        attempts,
+        class: failure.class.name().to_owned(),
+        status: failure.status,
+        detail: failure.detail.clone(),
+    }
+}
+
+fn is_record(name: EventName) -> bool {
+    use crate::hook::Hook;
+    use crate::own::OwnEvent;
+    matches!(
+        name,
+        EventName::Zlm(Hook::RecordMp4 | Hook::RecordTs) | EventName::Own(OwnEvent::RecordingSegment)
+    )
+}
