@@ -29,6 +29,7 @@ mod report;
 pub mod rtsp;
 mod service;
 pub mod settings;
+pub mod store;
 
 #[cfg(test)]
 mod tests;
