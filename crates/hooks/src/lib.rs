@@ -7,6 +7,7 @@
 //! - [`body`], [`object`]: ZLM's field names; `object` is shared with the API.
 //! - [`reply`]: how an answer is judged and read.
 //! - [`client`]: connections, TLS, time limits. [`breaker`]: receivers that keep failing. [`failure`]: why a call failed.
+//! - [`store`]: notifications and dead letters on disk.
 //! - [`settings`], [`metrics`], [`hook`].
 //!
 //! Nothing here spawns a task or knows the engine: the server drives the futures and carries the outcomes.
