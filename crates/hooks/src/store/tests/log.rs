@@ -389,6 +389,39 @@ fn bytes_that_change_under_it_are_lost_and_counted() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_can_be_given_up() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut log, _) = open(dir.path(), ROOMY);
+    for seq in 1..=20 {
+        append(&mut log, &event(seq, 150, false));
+    }
+    let path = files(dir.path()).remove(1);
+    fs::remove_file(&path).expect("deletes");
+    let first = log.read_open(0, 1, usize::MAX).expect("reads").remove(0);
+    assert_eq!(first.seq, 1);
+    let error = log
+        .read_open(0, usize::MAX, usize::MAX)
+        .expect_err("a file is missing");
+    assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
+    let second: u64 = path
+        .file_stem()
+        .and_then(|stem| stem.to_str()?.parse().ok())
+        .expect("a number");
+    let given_up = log.give_up_file(second - 1);
+    assert!(given_up > 1);
+    let expected: Vec<_> = (1..second).chain(second + given_up..=20).collect();
+    assert_eq!(open_seqs(&mut log), expected);
+    assert_eq!(
+        (log.usage().unreadable, log.usage().open),
+        (given_up, expected.len() as u64)
+    );
+    for seq in expected {
+        log.done(seq).expect("done");
+    }
+    assert_eq!((log.usage().segments, log.give_up_file(0)), (1, 0));
+}
+
+#[test]
 fn an_append_that_fails_leaves_nothing() {
     let dir = tempfile::tempdir().expect("a folder");
     let disk = Faulty::new(0);
