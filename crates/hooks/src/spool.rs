@@ -255,10 +255,15 @@ fn flatten<T>(answer: Option<Result<T, store::Error>>) -> Result<T, String> {
     }
 }
 
+/// Times in a row that a file cannot be read before it is given up.
+const GIVE_UP_AFTER: u32 = 5;
+
 struct OpenLog {
     log: Log,
     /// The highest number that was given to be written.
     seen: u64,
+    /// Times in a row that reading failed.
+    unread: u32,
 }
 
 /// The thread's work.
@@ -395,7 +400,8 @@ impl Writer {
             open: recovered.open > 0,
         };
         let seen = recovered.last_seq;
-        self.logs.insert(endpoint.clone(), OpenLog { log, seen });
+        self.logs
+            .insert(endpoint.clone(), OpenLog { log, seen, unread: 0 });
         self.usage(endpoint);
         Ok(opened)
     }
@@ -434,7 +440,19 @@ impl Writer {
                 through: u64::MAX,
             });
         };
-        let events = open.log.read_open(after, max, bytes)?;
+        let events = open.log.read_open(after, max, bytes).inspect_err(|_| {
+            open.unread += 1;
+            if open.unread >= GIVE_UP_AFTER {
+                let lost = open.log.give_up_file(after);
+                tracing::error!(
+                    endpoint = &**endpoint,
+                    lost,
+                    "a file of notifications cannot be read and was given up"
+                );
+                open.unread = 0;
+            }
+        })?;
+        open.unread = 0;
         // Nothing that comes after the last of them was passed over, unless it was the end.
         let through = events.last().map_or(open.seen, |event| event.seq);
         Ok(Loaded { events, through })

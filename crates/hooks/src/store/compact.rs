@@ -2,7 +2,7 @@
 
 use super::entry::{self, Entry, Head};
 use super::frame::{self, DONE, FILE_HEAD, Scanner};
-use super::log::{Dropped, Log};
+use super::log::{Dropped, Log, Segment};
 use super::{Error, Result};
 use std::fs::File;
 use std::path::Path;
@@ -47,12 +47,14 @@ impl<E: Entry> Log<E> {
             // First what costs no event and pays; then the events that are not dear, oldest first.
             let half_done =
                 sealed().position(|segment| segment.present > 0 && segment.open * 2 <= segment.present);
-            let spare = sealed().position(|segment| segment.open_dear < segment.present);
+            let has_spare = |segment: &Segment| segment.open_dear < segment.present;
+            let spare = sealed().position(has_spare);
+            let active = self.segments.back();
             if let Some(index) = half_done {
                 self.rewrite(index, Keep::Open, dropped)?;
             } else if let Some(index) = spare {
                 self.rewrite(index, Keep::Dear, dropped)?;
-            } else if self.segments.back().is_some_and(|active| active.present > 0) {
+            } else if active.is_some_and(|active| has_spare(active) || last == 0 && active.present > 0) {
                 self.roll(seq)?;
             } else if last > 0 {
                 self.rewrite(0, Keep::Nothing, dropped)?;
@@ -69,9 +71,8 @@ impl<E: Entry> Log<E> {
     /// mostly done is written anew. So at most one byte is copied for every four written.
     pub(super) fn tidy(&mut self) {
         let last = self.segments.len().saturating_sub(1);
-        let mostly_done = |segment: &super::log::Segment| {
-            segment.present > 0 && segment.open * TIDY_SHARE <= segment.present
-        };
+        let mostly_done =
+            |segment: &Segment| segment.present > 0 && segment.open * TIDY_SHARE <= segment.present;
         if let Some(index) = self.segments.range(..last).position(mostly_done) {
             // It is a saving, not a duty: if the disk refuses, all stays as it is.
             let _ = self.rewrite(index, Keep::Open, &mut Vec::new());

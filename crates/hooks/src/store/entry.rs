@@ -9,12 +9,12 @@ pub const MAX_BODY: usize = 1024 * 1024;
 /// Longest text, in bytes.
 pub const MAX_TEXT: usize = 8 * 1024;
 
-/// Flag in a [`Head`].
+/// A flag of [`Head`].
 const DEAR: u8 = 1;
 
-/// Something a log keeps. Its payload begins with a [`Head`].
+/// Something a log keeps. Its payload begins with a `Head`.
 pub trait Entry: Sized + Send {
-    /// The kind of its records. [`DONE`](super::frame::DONE) is taken.
+    /// The kind of its records. `frame::DONE` is taken.
     #[doc(hidden)]
     const KIND: u8;
 

@@ -70,6 +70,18 @@ impl<E: Entry> Log<E> {
         Ok(self.oldest_known.map(|(_, time)| time))
     }
 
+    /// Gives up the open events of one file from the next one behind `after` on, and returns how many. They are counted as
+    /// unreadable. For a caller whose [`Self::read_open`] keeps failing there: a bad sector must not stop what is behind it.
+    pub fn give_up_file(&mut self, after: u64) -> u64 {
+        let Some(seq) = self.seqs.next_open(after.saturating_add(1)..u64::MAX) else {
+            return 0;
+        };
+        let index = self.segment_of(seq).expect("open events are in a segment");
+        let before = self.unreadable;
+        self.lose(seq..self.range_of(index).end);
+        self.unreadable - before
+    }
+
     /// The first open event from this number on.
     fn read_from(&mut self, place: Place, from: u64) -> Result<Option<E>> {
         while let Some(seq) = self.seqs.next_open(from..u64::MAX) {

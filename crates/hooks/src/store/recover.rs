@@ -40,8 +40,7 @@ impl<E: Entry> Log<E> {
     }
 
     pub(super) fn open_with(dir: &Path, limits: Limits, disk: Box<dyn Disk>) -> Result<(Self, Recovered)> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(Error::io("make", dir))?;
+        make(dir, &*disk)?;
         let lock = lock(dir)?;
         let firsts = segments(dir, &*disk)?;
         // Before anything is changed.
@@ -156,6 +155,19 @@ impl<E: Entry> Log<E> {
         self.segments.push_back(segment);
         Ok(damage)
     }
+}
+
+/// Makes a folder with those above it, durably.
+fn make(dir: &Path, disk: &dyn Disk) -> Result<()> {
+    let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(Error::io("make", dir))?;
+    for parent in missing.into_iter().filter_map(Path::parent) {
+        // A relative path of one name is in the folder without a name.
+        let parent = if parent == "" { Path::new(".") } else { parent };
+        disk.sync_dir(parent).map_err(Error::io("sync", parent))?;
+    }
+    Ok(())
 }
 
 /// Keeps other processes away, until the file is closed.

@@ -286,21 +286,22 @@ fn where_there_is_no_room_records_go_last() {
 fn what_is_done_gives_way_before_what_is_not() {
     let dir = tempfile::tempdir().expect("a folder");
     let (mut log, _) = open(dir.path(), SMALL);
-    // One event in each segment stays; a thousand go through.
-    let mut stuck = Vec::new();
-    for seq in 1..=1000 {
+    let stuck = |seq: u64| seq <= 40 && seq % 5 < 2;
+    // Of the first forty, two of five stay; of the others, the last twenty. The files as they were written would not fit.
+    for seq in 1..=300 {
         append(&mut log, &event(seq, 150, false));
-        if seq % 100 == 1 {
-            stuck.push(seq);
-        } else {
+        if seq <= 40 && !stuck(seq) {
             log.done(seq).expect("done");
+        } else if seq > 60 {
+            log.done(seq - 20).expect("done");
         }
     }
-    assert_eq!(open_seqs(&mut log), stuck);
+    let left: Vec<_> = (1..=300).filter(|seq| stuck(*seq) || *seq > 280).collect();
+    assert_eq!(open_seqs(&mut log), left);
     drop(log);
     let (mut log, recovered) = open(dir.path(), SMALL);
-    assert_eq!((recovered.open, recovered.damaged), (10, 0));
-    assert_eq!(open_seqs(&mut log), stuck);
+    assert_eq!((recovered.open, recovered.damaged), (left.len() as u64, 0));
+    assert_eq!(open_seqs(&mut log), left);
 }
 
 #[test]
@@ -317,6 +318,54 @@ fn an_event_that_stays_does_not_hold_what_is_behind_it() {
     let (mut log, recovered) = open(dir.path(), ROOMY);
     assert_eq!((recovered.open, recovered.last_seq), (1, 2000));
     assert_eq!(open_seqs(&mut log), [1]);
+}
+
+/// The second segment holds the marks of the first, and is written anew before it.
+#[test]
+fn what_is_done_stays_done_when_its_mark_is_moved() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut log, _) = open(dir.path(), ROOMY);
+    // Some six events a segment.
+    for seq in 1..=9 {
+        append(&mut log, &event(seq, 150, false));
+    }
+    // Half of the first segment, too little to write it anew; all of the second.
+    for seq in [1, 2, 3, 7, 8, 9] {
+        log.done(seq).expect("done");
+    }
+    for seq in 10..=60 {
+        append(&mut log, &event(seq, 150, false));
+    }
+    let left = open_seqs(&mut log);
+    assert_eq!(left[..4], [4, 5, 6, 10]);
+    drop(log);
+    let (mut log, recovered) = open(dir.path(), ROOMY);
+    assert_eq!(recovered.damaged, 0);
+    assert_eq!(open_seqs(&mut log), left);
+}
+
+#[test]
+fn what_was_being_written_anew_is_forgotten_and_other_files_stay() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let half = dir.path().join("00000000000000000001.tmp");
+    fs::write(&half, b"TIDEHOOK").expect("writes");
+    for name in [
+        "notes.log",
+        "1.log",
+        "00000000000000000002.txt",
+        "-0000000000000000001.log",
+    ] {
+        fs::write(dir.path().join(name), b"mine").expect("writes");
+    }
+    fs::create_dir(dir.path().join("dead")).expect("makes");
+    let (log, recovered) = open(dir.path(), ROOMY);
+    assert_eq!((recovered, log.usage()), (Recovered::default(), Usage::default()));
+    assert!(!half.exists());
+    assert_eq!(
+        fs::read_dir(dir.path()).expect("lists").count(),
+        6,
+        "with the lock"
+    );
 }
 
 #[test]
@@ -337,6 +386,39 @@ fn bytes_that_change_under_it_are_lost_and_counted() {
     assert_eq!((log.usage().open, log.usage().unreadable), (3, 2));
     assert_eq!(open_seqs(&mut log), [1, 3, 4]);
     assert_eq!(log.usage().unreadable, 2);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_can_be_given_up() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut log, _) = open(dir.path(), ROOMY);
+    for seq in 1..=20 {
+        append(&mut log, &event(seq, 150, false));
+    }
+    let path = files(dir.path()).remove(1);
+    fs::remove_file(&path).expect("deletes");
+    let first = log.read_open(0, 1, usize::MAX).expect("reads").remove(0);
+    assert_eq!(first.seq, 1);
+    let error = log
+        .read_open(0, usize::MAX, usize::MAX)
+        .expect_err("a file is missing");
+    assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
+    let second: u64 = path
+        .file_stem()
+        .and_then(|stem| stem.to_str()?.parse().ok())
+        .expect("a number");
+    let given_up = log.give_up_file(second - 1);
+    assert!(given_up > 1);
+    let expected: Vec<_> = (1..second).chain(second + given_up..=20).collect();
+    assert_eq!(open_seqs(&mut log), expected);
+    assert_eq!(
+        (log.usage().unreadable, log.usage().open),
+        (given_up, expected.len() as u64)
+    );
+    for seq in expected {
+        log.done(seq).expect("done");
+    }
+    assert_eq!((log.usage().segments, log.give_up_file(0)), (1, 0));
 }
 
 #[test]
