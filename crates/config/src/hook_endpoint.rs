@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use std::path::PathBuf;
 use std::time::Duration;
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
 /// Most endpoints. Each has a queue of its own.
 pub const MAX_ENDPOINTS: usize = 100;
@@ -183,6 +184,90 @@ impl HookEndpoint {
     /// The URL with credentials hidden.
     pub fn shown_url(&self) -> String {
         mask_credentials(self.url.expose()).into_owned()
+    }
+}
+
+/// Reads endpoints that [`write`] has written.
+///
+/// # Errors
+///
+/// What is wrong, a line each.
+pub fn parse(text: &str) -> Result<Vec<HookEndpoint>, String> {
+    let mut errors = Vec::new();
+    let read = crate::toml::read(text, &"endpoints".into(), &mut errors);
+    if errors.is_empty() {
+        return Ok(read.endpoints);
+    }
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    Err(errors.join("\n"))
+}
+
+/// Endpoints as a TOML file.
+pub fn write(endpoints: &[HookEndpoint]) -> String {
+    let mut tables = ArrayOfTables::new();
+    for endpoint in endpoints {
+        tables.push(endpoint.table());
+    }
+    let mut document = DocumentMut::new();
+    document.insert("hook_endpoint", Item::ArrayOfTables(tables));
+    format!("# Hook endpoints that were added by the API. Written anew with each change.\n{document}")
+}
+
+impl HookEndpoint {
+    /// Fields that are as they would be without being mentioned are left out.
+    fn table(&self) -> Table {
+        let path = |path: &Option<PathBuf>| {
+            let path = path.as_ref()?;
+            Some(Value::from(path.to_string_lossy().into_owned()))
+        };
+        let list = |items: &[String]| {
+            (!items.is_empty()).then(|| Value::from_iter(items.iter().map(String::as_str)))
+        };
+        let secrets: Vec<_> = self
+            .secrets
+            .iter()
+            .map(|secret| secret.expose().to_owned())
+            .collect();
+        let headers = self.headers.iter();
+        let headers: Vec<_> = headers
+            .map(|(name, value)| format!("{name}: {}", value.expose()))
+            .collect();
+        let fields = [
+            ("name", Some(Value::from(self.name.as_str()))),
+            ("url", Some(Value::from(self.url.expose()))),
+            ("events", list(&self.events)),
+            ("except", list(&self.except)),
+            ("secret", list(&secrets)),
+            (
+                "old_secrets_until",
+                self.old_secrets_until
+                    .and_then(|until| i64::try_from(until).ok())
+                    .map(Value::from),
+            ),
+            ("headers", list(&headers)),
+            ("durable", self.durable.then(|| Value::from(true))),
+            ("newest_wins", self.newest_wins.then(|| Value::from(true))),
+            (
+                "timeout_sec",
+                self.timeout.map(|timeout| Value::from(timeout.as_secs_f64())),
+            ),
+            ("enabled", (!self.enabled).then(|| Value::from(false))),
+            ("ca_file", path(&self.ca_file)),
+            ("cert_file", path(&self.cert_file)),
+            ("key_file", path(&self.key_file)),
+            (
+                "pin_sha256",
+                (!self.pin_sha256.is_empty()).then(|| Value::from(self.pin_sha256.as_str())),
+            ),
+            ("insecure", self.insecure.then(|| Value::from(true))),
+        ];
+        let mut table = Table::new();
+        for (name, value) in fields {
+            if let Some(value) = value {
+                table.insert(name, Item::Value(value));
+            }
+        }
+        table
     }
 }
 
@@ -511,6 +596,34 @@ mod tests {
         assert!(wrong("durabel", "1").contains("`durable`"));
         let halves = changed([("cert_file", "/c.pem")]).unwrap_err();
         assert_eq!(halves, [("key_file".to_owned(), Problem::Missing)]);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut full = changed([
+            ("events", "stream.*,on_flow_report"),
+            ("except", "stream.online"),
+            ("secret", SECRET),
+            ("old_secrets_until", "1796000000"),
+            ("headers", "x-a: \"quoted\" text"),
+            ("durable", "1"),
+            ("newest_wins", "1"),
+            ("timeout_sec", "2.5"),
+            ("enabled", "0"),
+            ("ca_file", "/etc/ca.pem"),
+            ("cert_file", "/etc/c.pem"),
+            ("key_file", "/etc/k.pem"),
+            ("insecure", "1"),
+        ])
+        .unwrap();
+        full.pin_sha256 = "ab".repeat(32);
+        let mut plain = changed([]).unwrap();
+        plain.name = "b".to_owned();
+        let both = [full, plain];
+        assert_eq!(parse(&write(&both)).unwrap(), both);
+        assert_eq!(parse(&write(&[])).unwrap(), []);
+        let error = parse("[[hook_endpoint]]\nname='a'\n").unwrap_err();
+        assert!(error.contains("url: it is missing"), "{error}");
     }
 
     #[test]

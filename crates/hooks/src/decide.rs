@@ -187,7 +187,6 @@ impl Call<'_> {
                 number: self.attempts + 1,
                 deadline: Some(deadline),
                 seq: None,
-                replay: false,
             };
             let result = self.plane.attempt(&attempt).await;
             if !matches!(&result, Err(failure) if never_sent(failure.class)) {

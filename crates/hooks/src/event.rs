@@ -67,6 +67,8 @@ pub(crate) struct Outgoing {
     pub body: Bytes,
     /// What it says the newest about: a later event of the same stream with the same value makes it pointless.
     pub state: Option<State>,
+    /// It is sent again by hand.
+    pub replay: bool,
 }
 
 /// What of a stream an event tells the state of.
@@ -94,6 +96,7 @@ impl Outgoing {
             born_unix_ms: unix_ms(now),
             body,
             state: None,
+            replay: false,
         }
     }
 
@@ -120,6 +123,7 @@ impl Outgoing {
             born_unix_ms,
             body,
             state: None,
+            replay: false,
         })
     }
 

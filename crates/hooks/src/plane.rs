@@ -118,8 +118,6 @@ pub(crate) struct Attempt<'a> {
     pub deadline: Option<Instant>,
     /// Number of the event among those for this endpoint, if it is a notification.
     pub seq: Option<u64>,
-    /// It is sent again by hand.
-    pub replay: bool,
 }
 
 impl Plane {
@@ -231,7 +229,7 @@ impl Plane {
             id: outgoing.id().to_owned(),
             event: outgoing.name,
             attempt: attempt.number,
-            replay: attempt.replay,
+            replay: outgoing.replay,
             started_unix_ms: unix_ms(SystemTime::now()).saturating_sub(millis(took)),
             queued_ms: millis(started.saturating_duration_since(outgoing.born)),
             took_ms: millis(took),
@@ -290,7 +288,7 @@ impl Plane {
         if let Some(seq) = attempt.seq {
             headers.insert("tidegate-seq", HeaderValue::from(seq));
         }
-        if attempt.replay {
+        if outgoing.replay {
             headers.insert("tidegate-replay", HeaderValue::from_static("1"));
         }
         for (name, value) in route.headers {
@@ -318,6 +316,12 @@ impl Plane {
             }),
             Admission::Refuse { until } => Err(until),
         }
+    }
+
+    /// The state of a receiver's breaker.
+    pub(crate) fn breaker_state(&self, url: &str) -> State {
+        let breakers = self.breakers.lock();
+        breakers.get(url).map_or(State::Closed, Breaker::state)
     }
 
     fn with_breaker<R>(&self, endpoint: &Endpoint, now: Instant, act: impl FnOnce(&mut Breaker) -> R) -> R {

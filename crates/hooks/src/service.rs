@@ -8,6 +8,7 @@ use crate::hook::Hook;
 use crate::keepalive;
 use crate::metrics::Metrics;
 use crate::notify::{self, Driver, Event, Notifier};
+use crate::ops::Added;
 use crate::plane::{Plane, Shared};
 use crate::rtsp::{self, NoPassword, Password, RealmAnswer, User};
 use crate::settings::Settings;
@@ -16,6 +17,7 @@ use hyper::header::HeaderValue;
 use lifecycle::{Access, Ask, Notice};
 use media::info::MediaInfo;
 use media::{Schema, StreamKey};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -28,10 +30,12 @@ pub fn user_agent(commit: &str, commit_date: &str, branch: &str, build_time: &st
 /// Both planes. Cheap to clone.
 #[derive(Clone)]
 pub struct Hooks {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     decisions: Arc<Plane>,
-    notifications: Arc<Plane>,
-    notifier: Notifier,
+    pub(crate) notifications: Arc<Plane>,
+    pub(crate) notifier: Notifier,
+    /// Endpoints that were added while the server ran.
+    pub(crate) added: Arc<Mutex<Added>>,
 }
 
 impl Hooks {
@@ -49,6 +53,8 @@ impl Hooks {
         decisions: Box<dyn Dial>,
         notifications: Box<dyn Dial>,
     ) -> (Self, Driver) {
+        let added = Added::load(settings);
+        let settings = added.settings();
         let user_agent = HeaderValue::from_str(user_agent).unwrap_or_else(|_| ascii("Tidegate"));
         let shared = Arc::new(Shared::new(settings, user_agent));
         let decisions = Arc::new(Plane::new("decision", shared.clone(), decisions, decide::limits));
@@ -81,6 +87,7 @@ impl Hooks {
                 decisions,
                 notifications,
                 notifier,
+                added: Arc::new(Mutex::new(added)),
             },
             driver,
         )
@@ -88,7 +95,13 @@ impl Hooks {
 
     /// Puts other settings in force, from the next call on. The CA file is read again.
     pub fn apply(&self, settings: Settings) {
-        let settings = Arc::new(settings);
+        self.added.lock().base = settings;
+        self.apply_added();
+    }
+
+    /// Puts the endpoints that were added in force.
+    pub(crate) fn apply_added(&self) {
+        let settings = Arc::new(self.added.lock().settings());
         let old = self.shared.replace(settings.clone());
         self.notifier.sync(Some(&old), &settings, None);
         let changed = old.trust != settings.trust || settings.trust.ca_file.is_some();

@@ -6,6 +6,7 @@ use crate::event::EventName;
 use crate::hook::Hook;
 use crate::own::OwnEvent;
 use crate::sign::Signer;
+use config::hook_endpoint::KEYED;
 use config::{Config, HookEndpoint, Secret};
 use hyper::header::{HeaderName, HeaderValue};
 use media::{ProtocolOptions, Schema};
@@ -196,6 +197,12 @@ impl Settings {
                 .entry(spec.name.as_str().into())
                 .or_insert_with(|| Arc::new(Extra::new(spec)));
         }
+    }
+
+    /// Whether the events of an endpoint are to be kept on disk.
+    pub(crate) fn is_durable(&self, name: &str) -> bool {
+        let extra = self.extras.get(name);
+        extra.map_or(self.durable && name == KEYED, |extra| extra.spec.durable)
     }
 
     /// Whether anybody beside the receivers of the keys gets an event.

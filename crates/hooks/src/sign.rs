@@ -33,6 +33,11 @@ impl Signer {
         }
     }
 
+    /// How many secrets there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The value of `webhook-signature`, or `None` without a secret. `unix` is the time of the attempt, in seconds.
     pub(crate) fn sign(&self, id: &str, unix: u64, body: &[u8]) -> Option<HeaderValue> {
         let old = self.old_until.is_none_or(|until| unix < until);

@@ -87,7 +87,6 @@ pub(crate) struct Spool {
     sender: SyncSender<Message>,
     /// Bytes of events that wait in the channel.
     under_way: Arc<std::sync::atomic::AtomicUsize>,
-    dir: PathBuf,
 }
 
 impl Spool {
@@ -111,17 +110,7 @@ impl Spool {
             under_way: under_way.clone(),
             reported: None,
         };
-        let spool = Self {
-            sender,
-            under_way,
-            dir: dir.to_owned(),
-        };
-        Ok((spool, writer))
-    }
-
-    /// The folder.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+        Ok((Self { sender, under_way }, writer))
     }
 
     /// Keeps an event. False if it cannot be kept, because the disk is too slow.

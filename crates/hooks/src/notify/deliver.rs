@@ -50,7 +50,7 @@ type Lent = (Arc<str>, Arc<AtomicU64>, Arc<Deliveries>);
 
 impl Inner {
     /// Makes one attempt for an event.
-    pub(super) async fn deliver(&self, job: Job, (name, hook_index, log): Lent, durable: bool) -> Delivered {
+    pub(super) async fn deliver(&self, job: Job, (name, hook_index, log): Lent) -> Delivered {
         let settings = self.plane.shared.settings();
         let done = |lost| Delivered {
             name: name.clone(),
@@ -60,12 +60,13 @@ impl Inner {
             health: Health::Unknown,
             lost,
         };
+        let durable = settings.is_durable(&name);
         let outgoing = &*job.outgoing;
         let lives = lifetime(outgoing.name, settings.alive_interval);
         if outgoing.age(Instant::now()) > lives {
             return done(Some(Dropped::Expired));
         }
-        let Some(way) = Way::find(&settings, &name, outgoing.name, durable) else {
+        let Some(way) = Way::find(&settings, &name, outgoing.name) else {
             return done(Some(Dropped::SwitchedOff));
         };
         let route = way.route(self, &name, (&hook_index, &log));
@@ -86,7 +87,6 @@ impl Inner {
             number,
             deadline: None,
             seq: Some(job.seq),
-            replay: false,
         };
         let result = self.plane.attempt(&attempt).await;
         let probe = pass.probe;
@@ -203,7 +203,8 @@ impl Inner {
                 Health::Good { again } => outlet.succeeded(again),
                 Health::Bad { too_much, why } => {
                     let hopeless = outlet.failed(too_much, why, Instant::now());
-                    if hopeless && outlet.is_durable() && &*name != KEYED && outlet.disabled.is_none() {
+                    let durable = self.plane.shared.settings().is_durable(&name);
+                    if hopeless && durable && &*name != KEYED && outlet.disabled.is_none() {
                         let hours = HOPELESS.as_secs() / 3600;
                         let why = format!("it has only failed for {hours} hours");
                         tracing::error!(
@@ -265,7 +266,9 @@ pub(super) enum Way<'a> {
 
 impl<'a> Way<'a> {
     /// `None` if the endpoint does not get this event any more.
-    pub(super) fn find(settings: &'a Settings, name: &str, event: EventName, durable: bool) -> Option<Self> {
+    pub(super) fn find(settings: &'a Settings, name: &str, event: EventName) -> Option<Self> {
+        // What was asked for counts, even if there is no store for it: the receiver answers accordingly.
+        let durable = settings.is_durable(name);
         if name == KEYED {
             let EventName::Zlm(hook) = event else { return None };
             return Some(Self::Keyed(settings, settings.endpoint(hook)?, durable));
@@ -314,23 +317,16 @@ impl<'a> Way<'a> {
     }
 }
 
-/// One attempt by hand: nothing follows from it.
-pub(super) async fn once(
-    inner: &Inner,
-    name: &Arc<str>,
-    outgoing: &Outgoing,
-    replay: bool,
-) -> Result<(), Failure> {
+/// One attempt by hand: nothing follows from it, and what came of it is in the log of deliveries.
+pub(crate) async fn once(inner: &Inner, name: &Arc<str>, outgoing: &Outgoing) {
     let settings = inner.plane.shared.settings();
-    let lent = inner.with_outlet(name, |outlet| {
-        (outlet.hook_index.clone(), outlet.log.clone(), outlet.is_durable())
-    });
-    let off = || {
-        let text = "the endpoint is switched off, or does not get this event".to_owned();
-        Failure::new(Class::BadUrl, text.clone(), text)
+    let lent = inner.with_outlet(name, |outlet| (outlet.hook_index.clone(), outlet.log.clone()));
+    let Some((hook_index, log)) = lent else {
+        return;
     };
-    let (hook_index, log, durable) = lent.ok_or_else(off)?;
-    let way = Way::find(&settings, name, outgoing.name, durable).ok_or_else(off)?;
+    let Some(way) = Way::find(&settings, name, outgoing.name) else {
+        return;
+    };
     let attempt = Attempt {
         media_server_id: &settings.media_server_id,
         route: way.route(inner, name, (&hook_index, &log)),
@@ -338,7 +334,7 @@ pub(super) async fn once(
         number: 1,
         deadline: None,
         seq: None,
-        replay,
     };
-    inner.plane.attempt(&attempt).await.map(|_| ())
+    // The breaker is not asked: to see what happens is the point.
+    let _ = inner.plane.attempt(&attempt).await;
 }

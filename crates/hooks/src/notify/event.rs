@@ -111,7 +111,7 @@ impl Event {
     }
 
     /// The body in ZLM's form.
-    pub(super) fn zlm(&self) -> Bytes {
+    pub(crate) fn zlm(&self) -> Bytes {
         match self {
             Self::Registered { info } => body::encode(&Registered::new(info)),
             Self::Removed { key, schema, params } => body::encode(&Removed::new(key, *schema, params)),
@@ -142,7 +142,7 @@ impl Event {
     }
 
     /// The body in our own form.
-    pub(super) fn own(&self, server_id: &str) -> Bytes {
+    pub(crate) fn own(&self, server_id: &str) -> Bytes {
         match self {
             Self::Registered { info } => own::online(server_id, info),
             Self::Removed { key, params, .. } => own::offline(server_id, key, params),

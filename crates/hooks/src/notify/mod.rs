@@ -12,18 +12,21 @@ mod outlet;
 mod queue;
 mod schedule;
 
+pub(crate) use deliver::once;
 pub use event::Event;
 pub use outlet::MAX_IN_FLIGHT;
 pub use queue::{MAX_BYTES, MAX_EVENTS};
 pub use schedule::DURABLE;
 
 use crate::client::{IDLE_LIMIT, Limits};
+use crate::deliveries::Deliveries;
 use crate::event::{EventName, Outgoing, State};
 use crate::hook::Hook;
 use crate::metrics::{Dropped, EndpointState};
 use crate::plane::Plane;
 use crate::settings::{Extra, Settings};
 use crate::spool::{Listener, Loaded, Report, Spool, Writer};
+use crate::store::Dead;
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
 use deliver::Delivered;
@@ -38,7 +41,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
@@ -52,6 +55,18 @@ pub(crate) const fn limits(_: &Settings) -> Limits {
         queue: 0,
         wait: Duration::ZERO,
     }
+}
+
+/// How an endpoint is doing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Health {
+    pub durable: bool,
+    pub disabled: String,
+    pub waiting: usize,
+    pub oldest: Duration,
+    pub stored: u64,
+    pub last_success: Option<SystemTime>,
+    pub last_failure: Option<(SystemTime, String)>,
 }
 
 /// Takes news. Cheap to clone.
@@ -320,6 +335,65 @@ impl Notifier {
         let _ = self.0.spool.set(spool);
     }
 
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    pub(crate) fn spool(&self) -> Option<&Spool> {
+        self.0.spool.get()
+    }
+
+    /// How an endpoint is doing.
+    pub(crate) fn health(&self, name: &str) -> Health {
+        let now = Instant::now();
+        let health = |outlet: &mut Outlet| Health {
+            durable: outlet.is_durable(),
+            disabled: outlet.disabled.clone().unwrap_or_default(),
+            waiting: outlet.waiting(),
+            oldest: outlet
+                .oldest()
+                .map_or(Duration::ZERO, |born| now.saturating_duration_since(born)),
+            stored: outlet.stored(),
+            last_success: outlet.last_success,
+            last_failure: outlet.last_failure.clone(),
+        };
+        self.0.with_outlet(name, health).unwrap_or_default()
+    }
+
+    /// The last attempts to an endpoint.
+    pub(crate) fn log(&self, name: &str) -> Arc<Deliveries> {
+        let log = self.0.with_outlet(name, |outlet| outlet.log.clone());
+        log.unwrap_or_default()
+    }
+
+    /// Switches an endpoint on again.
+    pub(crate) fn enable(&self, name: &str) {
+        self.0.with_outlet(name, Outlet::enable);
+        self.0.wake();
+    }
+
+    /// Sends dead letters again; returns how many.
+    pub(crate) fn replay(&self, name: &str, letters: Vec<Dead>) -> usize {
+        let alive = self.0.plane.shared.settings().alive_interval;
+        let taken = self.0.with_outlet(name, |outlet| {
+            let taken = letters.iter().filter(|letter| {
+                let name = EventName::parse(&letter.event.event);
+                let lives = name.map_or(Duration::ZERO, |name| event::lifetime(name, alive));
+                outlet.take_back(&letter.event, lives)
+            });
+            taken.count()
+        });
+        self.0.wake();
+        taken.unwrap_or(0)
+    }
+
+    /// Deletes what is kept of an endpoint that is gone.
+    pub(crate) fn purge(&self, name: &Arc<str>) {
+        if let Some(spool) = self.0.spool.get() {
+            spool.close(name, true);
+        }
+    }
+
     /// Renews the gauges of each endpoint.
     pub(crate) fn refresh_metrics(&self) {
         let outlets = self.0.outlets.lock();
@@ -513,9 +587,8 @@ impl Driver {
                     idle = 0;
                     calls += 1;
                     let call = (outlet.name.clone(), outlet.hook_index.clone(), outlet.log.clone());
-                    let durable = outlet.is_durable();
                     under_way.push(Box::pin(async move {
-                        Step::Delivered(inner.deliver(job, call, durable).await)
+                        Step::Delivered(inner.deliver(job, call).await)
                     }));
                 }
                 None => idle += 1,

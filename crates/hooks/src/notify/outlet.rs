@@ -2,11 +2,11 @@
 
 use super::queue::{Job, LaneKey, Next, Queue, Rank};
 use crate::deliveries::Deliveries;
-use crate::event::{EventName, Outgoing};
+use crate::event::{EventName, Outgoing, unix_ms};
 use crate::hook::Hook;
 use crate::own::OwnEvent;
 use crate::spool::{self, Loaded, Opened, Spool};
-use crate::store::Usage;
+use crate::store::{self, Usage};
 use media::StreamKey;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -170,6 +170,20 @@ impl Outlet {
             return Vec::new();
         };
         self.queue.supersede(lane, |older| older.state == Some(state))
+    }
+
+    /// Takes a dead letter back.
+    pub(super) fn take_back(&mut self, event: &store::Event, lifetime: Duration) -> bool {
+        let (Some(mut outgoing), Some(lane)) = (spool::from_store(event), LaneKey::from_text(&event.lane))
+        else {
+            return false;
+        };
+        // Whoever sends it again wants it to arrive, however old it is.
+        (outgoing.born, outgoing.born_unix_ms) = (Instant::now(), unix_ms(SystemTime::now()));
+        outgoing.replay = true;
+        let rank = rank_of(outgoing.name);
+        let lost = self.offer(&lane, rank, &Arc::new(outgoing), false, lifetime);
+        lost.full == 0 && lost.not_written == 0
     }
 
     /// The next event to be sent.

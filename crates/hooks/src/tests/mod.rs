@@ -5,5 +5,6 @@ mod endpoints;
 mod files;
 mod network;
 mod notifications;
+mod operations;
 mod rtsp;
 mod script;

@@ -29,18 +29,23 @@ pub struct Running {
     pub hooks: Hooks,
     stop: oneshot::Sender<()>,
     driver: JoinHandle<()>,
+    writer: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Running {
     pub fn start((hooks, mut driver): (Hooks, Driver)) -> Self {
-        if let Some(writer) = driver.take_writer() {
-            std::thread::spawn(|| writer.run());
-        }
+        let writer = driver.take_writer();
+        let writer = writer.map(|writer| std::thread::spawn(|| writer.run()));
         let (stop, stopped) = oneshot::channel();
         let driver = tokio::spawn(driver.run(async {
             let _ = stopped.await;
         }));
-        Self { hooks, stop, driver }
+        Self {
+            hooks,
+            stop,
+            driver,
+            writer,
+        }
     }
 
     pub async fn drain(&self, limit: Duration) -> usize {
@@ -50,6 +55,9 @@ impl Running {
     pub async fn stop(self) {
         let _ = self.stop.send(());
         self.driver.await.unwrap();
+        if let Some(writer) = self.writer {
+            writer.join().unwrap();
+        }
     }
 }
 
