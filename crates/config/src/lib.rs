@@ -15,10 +15,12 @@
 //! Refusing wrong values is not; ZLM reads them as 0.
 
 pub mod address;
+mod address_kind;
 mod config;
 pub mod error;
 pub mod explain;
 pub mod file;
+mod fingerprint;
 mod ini;
 pub mod key;
 pub mod keys;
@@ -33,10 +35,12 @@ mod store;
 mod toml;
 
 pub use address::{Address, IpRanges, PortRange};
+pub use address_kind::AddressKind;
 pub use config::{ChangedKey, Config, Rejected, SetOutcome};
 pub use error::{Error, Errors, Origin, Warning};
 pub use explain::explain;
 pub use file::{create_default, load, write_back};
+pub use fingerprint::Fingerprint;
 pub use key::{Key, Reload};
 pub use keys::{
     Api, Cluster, DuplicatePublish, Ffmpeg, General, Hls, Hook, Http, LogFormat, Metrics, Multicast,
