@@ -3,8 +3,7 @@
 
 use crate::breaker::{Admission, Breaker, State};
 use crate::client::dial::Dial;
-use crate::client::tls::Trust;
-use crate::client::{Client, Limits, Target};
+use crate::client::{Client, Limits, Target, Timing};
 use crate::event::{Outgoing, ascii};
 use crate::failure::{Class, Failure, NetworkCode};
 use crate::metrics::{Metrics, PlaneMetrics};
@@ -12,7 +11,6 @@ use crate::reply::{self, Answer};
 use crate::report::Reporter;
 use crate::settings::{Endpoint, Settings};
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{
     ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT,
 };
@@ -117,7 +115,7 @@ impl Plane {
                 return Err(failure);
             }
         };
-        let slot = self.client.slot(&target.origin);
+        let slot = self.client.slot(attempt.endpoint.route_to(target));
         let permit = self
             .client
             .admit(&slot, attempt.deadline)
@@ -134,11 +132,14 @@ impl Plane {
             .deadline
             .map_or(started + limit, |deadline| deadline.min(started + limit));
         let request = self.request(attempt, target, started);
-        let result = match timeout_at(end, self.client.post(&slot, &target.origin, request)).await {
-            Ok(Ok((status, body))) => reply::judge(status, &body),
+        let mut timing = Timing::start();
+        let result = match timeout_at(end, self.client.post(&slot, request, &mut timing)).await {
+            Ok(Ok(reply)) => reply::judge(reply.status, &reply.body),
             Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::timeout(end - started)),
         };
+        timing.end();
+        tracing::trace!(%hook, ?timing, "hook attempt");
         drop(permit);
         let failure = result.as_ref().err();
         self.shared
@@ -153,15 +154,14 @@ impl Plane {
     }
 
     /// The request, with the headers of the contract first (hooks.md, section 1).
-    fn request(&self, attempt: &Attempt<'_>, target: &Target, now: Instant) -> Request<Full<Bytes>> {
+    fn request(&self, attempt: &Attempt<'_>, target: &Target, now: Instant) -> Request<Bytes> {
         let outgoing = attempt.outgoing;
         let hook_index = self.shared.hook_index.fetch_add(1, Ordering::Relaxed);
         let unix = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO)
             .as_secs();
-        let body = Full::new(outgoing.body(hook_index, attempt.settings));
-        let mut request = Request::new(body);
+        let mut request = Request::new(outgoing.body(hook_index, attempt.settings));
         *request.method_mut() = Method::POST;
         // The target was checked to be visible ASCII that begins with a slash.
         *request.uri_mut() = target.path.parse().unwrap_or_default();
@@ -245,9 +245,9 @@ impl Plane {
         }
     }
 
-    /// Takes over changed settings; `trust` if other receivers are trusted now.
-    pub(crate) fn apply(&self, settings: &Settings, trust: Option<&Trust>) {
-        self.client.apply(settings, (self.limits)(settings), trust);
+    /// Takes over changed settings; `reload` if connections were made under rules that may have changed.
+    pub(crate) fn apply(&self, settings: &Settings, reload: bool) {
+        self.client.apply(settings, (self.limits)(settings), reload);
         let urls: HashSet<&str> = settings.endpoints().map(|endpoint| &*endpoint.url).collect();
         self.breakers.lock().retain(|url, _| {
             let stays = urls.contains(&**url);

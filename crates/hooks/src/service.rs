@@ -37,7 +37,7 @@ impl Hooks {
     /// The hooks, and the driver of the notification plane, which the server must run.
     pub fn new(settings: Settings, user_agent: &str) -> (Self, Driver) {
         warn_if_insecure(&settings);
-        let dial = || Box::new(Network::new(settings.trust.clone()));
+        let dial = || Box::new(Network::new(settings.addresses.clone()));
         let (decisions, notifications) = (dial(), dial());
         Self::over(settings, user_agent, decisions, notifications)
     }
@@ -70,17 +70,19 @@ impl Hooks {
         )
     }
 
-    /// Puts other settings in force, from the next call on. The CA file is read again.
+    /// Puts other settings in force, from the next call on. Certificates are read again.
     pub fn apply(&self, settings: Settings) {
         let settings = Arc::new(settings);
         let old = self.shared.replace(settings.clone());
-        let changed = old.trust != settings.trust || settings.trust.ca_file.is_some();
-        if old.trust != settings.trust {
+        let has_files = settings
+            .endpoints()
+            .any(|endpoint| endpoint.tls.files().next().is_some());
+        let reload = has_files || old.addresses != settings.addresses;
+        if old.tls != settings.tls {
             warn_if_insecure(&settings);
         }
-        let trust = changed.then_some(&settings.trust);
-        self.decisions.apply(&settings, trust);
-        self.notifications.apply(&settings, trust);
+        self.decisions.apply(&settings, reload);
+        self.notifications.apply(&settings, reload);
     }
 
     /// The settings in force.
@@ -187,7 +189,7 @@ impl Hooks {
 }
 
 fn warn_if_insecure(settings: &Settings) {
-    if settings.trust.insecure {
+    if settings.tls.insecure && settings.tls.pin_sha256.is_none() {
         tracing::warn!("hook.insecure=1: certificates of hook receivers are not verified");
     }
 }

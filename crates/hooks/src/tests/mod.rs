@@ -1,8 +1,12 @@
 //! The planes against a scripted receiver: in memory with a paused clock where time matters, over loopback where sockets do.
 
+mod addresses;
 mod decisions;
 mod files;
+mod http2;
+mod loopback;
 mod network;
 mod notifications;
 mod rtsp;
 mod script;
+mod tls;
