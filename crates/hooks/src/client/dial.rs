@@ -5,8 +5,10 @@ use super::target::Origin;
 use super::tls::{self, Peer};
 use super::{Route, UrlSource};
 use crate::failure::{Class, Failure, NetworkCode};
+use config::AddressKind;
 use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
+use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +30,9 @@ pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit for the TLS handshake, inside the limit of the attempt. Calls may wait for one handshake together, so without it those
 /// that come later could wait for one that is never answered.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Most receivers that the log warns about for being reached without TLS.
+const MAX_EXPOSED: usize = 1024;
 
 /// Most addresses tried for one name.
 const MAX_ADDRESSES: usize = 8;
@@ -86,6 +91,8 @@ impl Resolve for System {
 pub(crate) struct Network(Arc<Inner>);
 
 struct Inner {
+    /// Receivers that the log warned about.
+    exposed: Mutex<HashSet<Origin>>,
     rules: Mutex<AddressRules>,
     resolver: Box<dyn Resolve>,
     tls: tls::Store,
@@ -98,6 +105,7 @@ impl Network {
 
     pub(crate) fn with_resolver(rules: AddressRules, resolver: Box<dyn Resolve>) -> Self {
         Self(Arc::new(Inner {
+            exposed: Mutex::default(),
             rules: Mutex::new(rules),
             resolver,
             tls: tls::Store::default(),
@@ -187,6 +195,13 @@ impl Inner {
                 Ok(Ok(tcp)) => {
                     // A hook is one small write that somebody waits for. Failing only costs latency.
                     let _ = tcp.set_nodelay(true);
+                    if self.is_newly_exposed(origin, address.ip()) {
+                        tracing::warn!(
+                            host = &*origin.host,
+                            "hooks go to a public address without TLS: what they carry, such as the configuration with \
+                             api.secret in on_server_started, can be read on the way; use https"
+                        );
+                    }
                     return Ok(tcp);
                 }
                 Ok(Err(error)) => error,
@@ -196,6 +211,15 @@ impl Inner {
         }
         Err(failure
             .unwrap_or_else(|| Failure::network(Class::Dns, NetworkCode::Dns, "the name has no address")))
+    }
+
+    /// Whether a receiver is reached over the Internet without TLS, the first time only.
+    fn is_newly_exposed(&self, origin: &Origin, address: IpAddr) -> bool {
+        if origin.tls || AddressKind::of(address) != AddressKind::Public {
+            return false;
+        }
+        let mut exposed = self.exposed.lock();
+        exposed.len() < MAX_EXPOSED && exposed.insert(origin.clone())
     }
 
     async fn resolve(&self, origin: &Origin) -> Result<Vec<SocketAddr>, Failure> {
@@ -227,4 +251,24 @@ fn connect_failure(address: SocketAddr, error: &io::Error) -> Failure {
         code,
         format!("no connection to {address}: {error}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Target;
+
+    #[test]
+    fn hooks_without_tls_over_the_internet_are_warned_about_once() {
+        let network = Network::new(AddressRules::default());
+        let exposed = |url: &str, address: &str| {
+            let origin = Target::parse(url).unwrap().origin;
+            network.0.is_newly_exposed(&origin, address.parse().unwrap())
+        };
+        assert!(!exposed("http://h/", "10.0.0.1"));
+        assert!(!exposed("https://h/", "8.8.8.8"));
+        assert!(exposed("http://h/", "8.8.8.8"));
+        assert!(!exposed("http://h/x", "8.8.8.8"));
+        assert!(exposed("http://other/", "8.8.8.8"));
+    }
 }

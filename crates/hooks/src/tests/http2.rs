@@ -317,8 +317,11 @@ fn go_away(last: u32, reason: u32) -> Vec<u8> {
 /// What the receiver sends when a request came: bytes, and whether it closes then.
 type Move = (Vec<u8>, bool);
 
-/// Speaks HTTP/2 frame by frame; `script` gets the number of the connection, from 0, and of the stream.
-async fn listen_frames(script: fn(usize, u32) -> Move) -> (SocketAddr, Arc<Mutex<Vec<(usize, u32)>>>) {
+/// Gets the number of the connection, from 0, and of the stream.
+type Frames = fn(usize, u32) -> Move;
+
+/// Speaks HTTP/2 frame by frame.
+async fn listen_frames(script: Frames) -> (SocketAddr, Arc<Mutex<Vec<(usize, u32)>>>) {
     let identity = Identity::self_signed("receiver.example");
     let log = Arc::new(Mutex::new(Vec::new()));
     let connections = Arc::new(Mutex::new(0));
@@ -343,7 +346,7 @@ async fn listen_frames(script: fn(usize, u32) -> Move) -> (SocketAddr, Arc<Mutex
 async fn serve_frames(
     mut tls: TlsStream<TcpStream>,
     connection: usize,
-    script: fn(usize, u32) -> Move,
+    script: Frames,
     log: &Mutex<Vec<(usize, u32)>>,
 ) -> std::io::Result<()> {
     let mut preface = [0; 24];
@@ -420,7 +423,7 @@ async fn requests_that_the_receiver_did_not_take_are_made_again_at_once() {
 
 #[tokio::test]
 async fn a_receiver_that_never_takes_a_request_fails_after_one_repetition() {
-    let rows: [(fn(usize, u32) -> Move, &str, usize); 4] = [
+    let rows: [(Frames, &str, usize); 4] = [
         (
             |_, _| (go_away(0, 11), false),
             "closes the connection (ENHANCE_YOUR_CALM)",
