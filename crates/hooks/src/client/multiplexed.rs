@@ -118,10 +118,9 @@ impl Multiplexed {
             .send_request(request, body.is_empty())
             .map_err(|error| fault_of(&error, true))?;
         if !body.is_empty() {
-            // Kept until the receiver's window lets it out, and it is small.
-            stream
-                .send_data(body, true)
-                .map_err(|error| fault_of(&error, true))?;
+            // Kept until the receiver's window lets it out, and it is small. If another call sent the head meanwhile, the receiver
+            // may have answered or reset the request already; the answer tells which.
+            let _ = stream.send_data(body, true);
         }
         let response = self
             .until(id, |cx| Pin::new(&mut response).poll(cx))
