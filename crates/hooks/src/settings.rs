@@ -132,6 +132,7 @@ impl Settings {
                 key_file: hook.key_file.clone(),
                 pin_sha256: hook.pin_sha256,
                 insecure: hook.insecure,
+                http2: hook.http2,
             }),
             addresses: AddressRules {
                 api_private: hook.api_url_private,
@@ -284,6 +285,7 @@ mod tests {
                 "0101010101010101010101010101010101010101010101010101010101010101",
             ),
             ("hook.insecure", "1"),
+            ("hook.http2", "0"),
             ("hook.api_url_private", "0"),
             ("hook.api_url_allow", "10.0.0.0/8"),
             ("protocol.enable_mp4", "1"),
@@ -316,7 +318,8 @@ mod tests {
                 cert_file: Some("/etc/client.pem".into()),
                 key_file: Some("/etc/client.key".into()),
                 pin_sha256: Some(Fingerprint([1; 32])),
-                insecure: true
+                insecure: true,
+                http2: false,
             }
         );
         assert_eq!(settings.endpoint(Hook::Play).unwrap().tls, settings.tls);

@@ -69,6 +69,8 @@ pub struct Hook {
     pub pin_sha256: Option<Fingerprint>,
     /// Accept any certificate.
     pub insecure: bool,
+    /// Offer HTTP/2 to receivers that use TLS.
+    pub http2: bool,
     /// URLs that were set over the API may lead to any address but link-local ones and metadata services, not only to public
     /// ones.
     pub api_url_private: bool,
@@ -310,6 +312,13 @@ pub(super) const KEYS: &[Key] = &[
         Hot,
         Kind::Fingerprint(Some(|c| &mut c.hook.pin_sha256)),
         "SHA-256 of the one certificate that receivers may have, as `openssl x509 -noout -fingerprint -sha256` prints it. With it, name, validity and issuer of the certificate do not matter, nor does `hook.insecure`.",
+    ),
+    Key::own(
+        "hook.http2",
+        "1",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.hook.http2)),
+        "Offer HTTP/2 to receivers that use `https`; they choose. 0: HTTP/1.1 only.",
     ),
     Key::own(
         "hook.api_url_private",

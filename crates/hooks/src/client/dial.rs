@@ -168,7 +168,12 @@ impl Inner {
             .config(&route.tls)
             .map_err(|error| Failure::network(Class::Tls, NetworkCode::Other, error.to_string()))?;
         let mut config = (*config).clone();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let offered: &[&[u8]] = if route.tls.http2 {
+            &[b"h2", b"http/1.1"]
+        } else {
+            &[b"http/1.1"]
+        };
+        config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let peer = Peer::new(route.tls.clone(), &mut config);
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, tcp)

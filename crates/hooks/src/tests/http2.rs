@@ -4,6 +4,7 @@ use super::loopback::{Identity, assert_failed, insecure, listen, listen_tls, set
 use super::script::{Receiver, Reply as Script, play};
 use crate::client::answer::{MAX_BODY, MAX_ERROR_BODY, MAX_HEAD};
 use crate::client::dial::Network;
+use crate::client::tls::TlsSettings;
 use crate::client::{AddressRules, Client, IDLE_LIMIT, Limits, Reply, Route, Target, Timing, UrlSource};
 use crate::failure::{Class, Failure};
 use crate::{Answered, Hooks, Metrics, Settings};
@@ -133,6 +134,26 @@ async fn fifty_calls_at_once_share_one_connection() {
     };
     let (got, ()) = tokio::join!(ask(&hooks), receiver);
     assert_ok(&got);
+}
+
+#[tokio::test]
+async fn the_receiver_chooses_among_what_is_offered() {
+    let identity = Identity::self_signed("receiver.example");
+    for (http2, chosen) in [(true, &b"h2"[..]), (false, &b"http/1.1"[..])] {
+        let mut config = identity.server();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let (sender, mut names) = mpsc::unbounded_channel();
+        let address = listen_tls(config, move |tls| {
+            let name = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+            sender.send(name).unwrap();
+            async {}
+        })
+        .await;
+        let tls = TlsSettings { http2, ..insecure() };
+        let got = ask(&hooks(settings_with(&format!("https://{address}/"), &tls))).await;
+        assert_eq!(got.class(), Some(Class::Reset), "{got:?}");
+        assert_eq!(names.recv().await.unwrap().as_deref(), Some(chosen));
+    }
 }
 
 /// With tasks on several threads, so that calls drive the connection against each other.

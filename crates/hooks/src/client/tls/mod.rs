@@ -43,6 +43,8 @@ pub struct TlsSettings {
     pub pin_sha256: Option<Fingerprint>,
     /// Key `insecure`: accept every certificate, as ZLM does.
     pub insecure: bool,
+    /// Key `http2`: hook receivers may choose HTTP/2.
+    pub http2: bool,
 }
 
 impl Default for TlsSettings {
@@ -55,6 +57,7 @@ impl Default for TlsSettings {
             key_file: None,
             pin_sha256: None,
             insecure: false,
+            http2: true,
         }
     }
 }
