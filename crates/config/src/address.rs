@@ -1,7 +1,7 @@
 //! Addresses, address ranges and port ranges of the configuration.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address to listen on. The default is `::`, all addresses of both kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl PortRange {
     }
 }
 
-/// The addresses of `http.allow_ip_range` (api.md, section 1.4).
+/// A list of addresses, such as `http.allow_ip_range` (api.md, section 1.4): single ones, `first-last`, or `address/prefix`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IpRanges(Vec<(IpAddr, IpAddr)>);
 
@@ -57,6 +57,7 @@ pub(crate) enum BadRange {
     NotAnAddress(String),
     TwoKinds(String),
     Backwards(String),
+    Prefix(String),
     TooMany,
 }
 
@@ -66,6 +67,12 @@ impl fmt::Display for BadRange {
             BadRange::NotAnAddress(part) => write!(out, "`{part}` is not an address"),
             BadRange::TwoKinds(part) => write!(out, "`{part}` mixes IPv4 and IPv6"),
             BadRange::Backwards(part) => write!(out, "`{part}` ends before it begins"),
+            BadRange::Prefix(part) => {
+                write!(
+                    out,
+                    "the prefix of `{part}` is not 0 to 32 (IPv4) or 0 to 128 (IPv6)"
+                )
+            }
             BadRange::TooMany => write!(out, "there are more than {MAX_RANGES} ranges"),
         }
     }
@@ -77,6 +84,16 @@ impl IpRanges {
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             if ranges.len() == MAX_RANGES {
                 return Err(BadRange::TooMany);
+            }
+            if let Some((address, prefix)) = part.split_once('/') {
+                let address = address
+                    .trim()
+                    .parse()
+                    .map_err(|_| BadRange::NotAnAddress(part.to_owned()))?;
+                let prefix = prefix.trim().parse().ok();
+                let network = prefix.and_then(|prefix| network(address, prefix));
+                ranges.push(network.ok_or_else(|| BadRange::Prefix(part.to_owned()))?);
+                continue;
             }
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let address = |text: &str| {
@@ -100,12 +117,48 @@ impl IpRanges {
     /// Whether `address` is inside. An empty list holds every address. An IPv4 address that arrived on a dual-stack socket
     /// (`::ffff:10.0.0.1`) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.is_empty() || self.lists(address)
+    }
+
+    /// Whether the list names `address`; an empty list names none.
+    pub fn lists(&self, address: IpAddr) -> bool {
         let address = canonical(address);
         let inside = |(first, last): &(IpAddr, IpAddr)| {
             first.is_ipv4() == address.is_ipv4() && (*first..=*last).contains(&address)
         };
-        self.0.is_empty() || self.0.iter().any(inside)
+        self.0.iter().any(inside)
     }
+}
+
+/// The first and the last address of `address/prefix` (RFC 4632, section 3.1); bits beyond the prefix do not matter.
+fn network(address: IpAddr, prefix: u8) -> Option<(IpAddr, IpAddr)> {
+    let (first, last): (IpAddr, IpAddr) = match address {
+        IpAddr::V4(v4) => {
+            let rest = 32_u8.checked_sub(prefix)?;
+            let hosts = u32::MAX.checked_shr((32 - rest).into()).unwrap_or(0);
+            let first = v4.to_bits() & !hosts;
+            (
+                Ipv4Addr::from_bits(first).into(),
+                Ipv4Addr::from_bits(first | hosts).into(),
+            )
+        }
+        IpAddr::V6(v6) => {
+            let rest = 128_u8.checked_sub(prefix)?;
+            let hosts = u128::MAX.checked_shr((128 - rest).into()).unwrap_or(0);
+            let first = v6.to_bits() & !hosts;
+            (
+                Ipv6Addr::from_bits(first).into(),
+                Ipv6Addr::from_bits(first | hosts).into(),
+            )
+        }
+    };
+    // `::ffff:10.0.0.0/104` is `10.0.0.0/8`; a wider network of this kind stays IPv6.
+    let both = (canonical(first), canonical(last));
+    Some(if both.0.is_ipv4() == both.1.is_ipv4() {
+        both
+    } else {
+        (first, last)
+    })
 }
 
 fn canonical(address: IpAddr) -> IpAddr {
@@ -152,6 +205,45 @@ mod tests {
             IpRanges::parse(" , ")
                 .unwrap()
                 .contains("2001:db8::1".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_network_is_written_with_its_prefix() {
+        let ranges =
+            IpRanges::parse("10.1.2.3/8, 2001:db8::/32, ::ffff:172.16.0.0/108, 127.0.0.1/32").unwrap();
+        for inside in [
+            "10.0.0.0",
+            "10.255.255.255",
+            "2001:db8:ffff::1",
+            "172.31.0.1",
+            "127.0.0.1",
+        ] {
+            assert!(ranges.lists(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in [
+            "11.0.0.0",
+            "9.255.255.255",
+            "2001:db9::",
+            "172.32.0.0",
+            "127.0.0.2",
+        ] {
+            assert!(!ranges.lists(outside.parse().unwrap()), "{outside}");
+        }
+        let every = IpRanges::parse("0.0.0.0/0").unwrap();
+        assert!(every.lists("255.255.255.255".parse().unwrap()));
+        assert!(!every.lists("::1".parse().unwrap()));
+        assert!(!IpRanges::default().lists("127.0.0.1".parse().unwrap()));
+        for bad in ["10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1"] {
+            assert_eq!(
+                IpRanges::parse(bad),
+                Err(BadRange::Prefix(bad.to_owned())),
+                "{bad}"
+            );
+        }
+        assert_eq!(
+            IpRanges::parse("h/8"),
+            Err(BadRange::NotAnAddress("h/8".to_owned()))
         );
     }
 

@@ -1,5 +1,6 @@
 //! `[[hook_endpoint]]` tables: receivers of notifications beside the one that the keys `hook.on_*` name.
 
+use crate::fingerprint::Fingerprint;
 use crate::nearest;
 use crate::secret::{Secret, mask_credentials};
 use crate::source::{Field, FieldValue, Problem};
@@ -113,10 +114,10 @@ pub struct HookEndpoint {
     pub ca_file: Option<PathBuf>,
     /// The client's certificate, in PEM.
     pub cert_file: Option<PathBuf>,
-    /// Its key, in PEM.
+    /// Its key, in PEM; none: it is in the same file.
     pub key_file: Option<PathBuf>,
-    /// SHA-256 of the receiver's certificate, in hexadecimal digits.
-    pub pin_sha256: String,
+    /// The one certificate that the receiver may have.
+    pub pin_sha256: Option<Fingerprint>,
     /// Accept any certificate.
     pub insecure: bool,
 }
@@ -138,7 +139,7 @@ impl Default for HookEndpoint {
             ca_file: None,
             cert_file: None,
             key_file: None,
-            pin_sha256: String::new(),
+            pin_sha256: None,
             insecure: false,
         }
     }
@@ -257,7 +258,7 @@ impl HookEndpoint {
             ("key_file", path(&self.key_file)),
             (
                 "pin_sha256",
-                (!self.pin_sha256.is_empty()).then(|| Value::from(self.pin_sha256.as_str())),
+                self.pin_sha256.map(|pin| Value::from(pin.to_string())),
             ),
             ("insecure", self.insecure.then(|| Value::from(true))),
         ];
@@ -301,10 +302,8 @@ fn apply(mut endpoint: HookEndpoint, fields: &[Field]) -> Result<HookEndpoint, V
             more.push((name.to_owned(), Problem::Missing));
         }
     }
-    match (&endpoint.cert_file, &endpoint.key_file) {
-        (Some(_), None) => more.push(("key_file".to_owned(), Problem::Missing)),
-        (None, Some(_)) => more.push(("cert_file".to_owned(), Problem::Missing)),
-        (Some(_), Some(_)) | (None, None) => {}
+    if endpoint.key_file.is_some() && endpoint.cert_file.is_none() && !refused("cert_file") {
+        more.push(("cert_file".to_owned(), Problem::Missing));
     }
     problems.extend(more);
     if problems.is_empty() {
@@ -535,10 +534,14 @@ fn path(value: &FieldValue) -> Result<Option<PathBuf>, Problem> {
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
-fn pin(value: &FieldValue) -> Result<String, Problem> {
-    let digits: String = text(value)?.chars().filter(|char| *char != ':').collect();
-    let good = digits.is_empty() || digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    good.then(|| digits.to_ascii_lowercase())
+fn pin(value: &FieldValue) -> Result<Option<Fingerprint>, Problem> {
+    let text = text(value)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = Fingerprint::parse(text);
+    parsed
+        .map(Some)
         .ok_or_else(|| refuse(value, "64 hexadecimal digits, with or without colons"))
 }
 
@@ -594,8 +597,8 @@ mod tests {
         assert!(wrong("timeout_sec", "61").contains("0.05 to 60"));
         assert!(wrong("pin_sha256", "ab:cd").contains("64 hexadecimal"));
         assert!(wrong("durabel", "1").contains("`durable`"));
-        let halves = changed([("cert_file", "/c.pem")]).unwrap_err();
-        assert_eq!(halves, [("key_file".to_owned(), Problem::Missing)]);
+        let halves = changed([("key_file", "/k.pem")]).unwrap_err();
+        assert_eq!(halves, [("cert_file".to_owned(), Problem::Missing)]);
     }
 
     #[test]
@@ -616,7 +619,7 @@ mod tests {
             ("insecure", "1"),
         ])
         .unwrap();
-        full.pin_sha256 = "ab".repeat(32);
+        full.pin_sha256 = Fingerprint::parse(&"ab".repeat(32));
         let mut plain = changed([]).unwrap();
         plain.name = "b".to_owned();
         let both = [full, plain];

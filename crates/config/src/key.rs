@@ -2,6 +2,7 @@
 
 use crate::Config;
 use crate::address::{Address, IpRanges, PortRange};
+use crate::fingerprint::Fingerprint;
 use crate::secret::Secret;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -233,6 +234,8 @@ pub(crate) enum Kind {
     IpRanges(Place<IpRanges>),
     /// `http` or `https`, or empty.
     HookUrl(Place<Option<String>>),
+    /// The SHA-256 of a certificate, or empty.
+    Fingerprint(Place<Option<Fingerprint>>),
     Text(Place<String>),
     Secret(Place<Secret>),
     /// `whsec_` and base64, several with `,` between.
@@ -336,6 +339,14 @@ impl Kind {
                 }
                 put(config, *place, (!text.is_empty()).then(|| text.to_owned()));
             }
+            Kind::Fingerprint(place) => {
+                let fingerprint = if text.is_empty() {
+                    None
+                } else {
+                    Some(Fingerprint::parse(text).ok_or_else(refuse)?)
+                };
+                put(config, *place, fingerprint);
+            }
             Kind::Text(place) => put(config, *place, text.to_owned()),
             Kind::Secret(place) => put(config, *place, Secret::new(text)),
             Kind::HookSecrets(place) => {
@@ -397,10 +408,11 @@ impl Kind {
             Kind::Address(_) => "an IPv4 or IPv6 address".to_owned(),
             Kind::Group(_) => "an IPv4 multicast address, 224.0.0.0 to 239.255.255.255".to_owned(),
             Kind::IpRanges(_) => {
-                "IPv4 and IPv6 addresses, each alone or as min-max of one kind, with commas between, or empty for all"
+                "IPv4 and IPv6 addresses, each alone, as min-max of one kind, or as address/prefix, with commas between, or empty"
                     .to_owned()
             }
             Kind::HookUrl(_) => "an http:// or https:// URL, or empty for off".to_owned(),
+            Kind::Fingerprint(_) => "64 hexadecimal digits, with or without colons between the bytes, or empty".to_owned(),
             Kind::Text(_) | Kind::Secret(_) => "any text".to_owned(),
             Kind::HookSecrets(_) => format!("{}, or empty for no signature", crate::hook_endpoint::SECRETS_ALLOWED),
             Kind::Path(_) => "a path".to_owned(),
@@ -432,6 +444,7 @@ impl Kind {
             Kind::Address(_) | Kind::Group(_) => "address",
             Kind::IpRanges(_) => "address ranges",
             Kind::HookUrl(_) => "URL",
+            Kind::Fingerprint(_) => "fingerprint",
             Kind::Text(_) | Kind::Secret(_) | Kind::HookSecrets(_) => "text",
             Kind::Path(_) | Kind::OptionalPath(_) => "path",
             Kind::Paths(_) => "paths",
@@ -460,6 +473,7 @@ impl Kind {
             | Kind::Address(_)
             | Kind::Group(_)
             | Kind::HookUrl(_)
+            | Kind::Fingerprint(_)
             | Kind::Text(_)
             | Kind::Secret(_)
             | Kind::HookSecrets(_)
@@ -485,6 +499,7 @@ impl Kind {
             | Kind::Group(_)
             | Kind::IpRanges(_)
             | Kind::HookUrl(_)
+            | Kind::Fingerprint(_)
             | Kind::Text(_)
             | Kind::Secret(_)
             | Kind::HookSecrets(_)

@@ -15,10 +15,12 @@
 //! Refusing wrong values is not; ZLM reads them as 0.
 
 pub mod address;
+mod address_kind;
 mod config;
 pub mod error;
 pub mod explain;
 pub mod file;
+mod fingerprint;
 pub mod hook_endpoint;
 mod ini;
 pub mod key;
@@ -34,10 +36,12 @@ mod store;
 mod toml;
 
 pub use address::{Address, IpRanges, PortRange};
+pub use address_kind::AddressKind;
 pub use config::{ChangedKey, Config, Rejected, SetOutcome};
 pub use error::{Error, Errors, Origin, Warning};
 pub use explain::explain;
 pub use file::{create_default, load, write_back};
+pub use fingerprint::Fingerprint;
 pub use hook_endpoint::HookEndpoint;
 pub use key::{Key, Reload};
 pub use keys::{

@@ -182,7 +182,7 @@ impl Call<'_> {
         loop {
             let attempt = Attempt {
                 media_server_id: &self.settings.media_server_id,
-                route: self.plane.keyed(self.settings, self.endpoint),
+                to: self.plane.keyed(self.settings, self.endpoint),
                 outgoing,
                 number: self.attempts + 1,
                 deadline: Some(deadline),

@@ -27,8 +27,16 @@ pub struct Delivery {
     pub started_unix_ms: u64,
     /// How long the event had waited by then, in milliseconds.
     pub queued_ms: u64,
+    /// Resolving the name and connecting, in milliseconds; none on a connection that was there already.
+    pub connect_ms: Option<u64>,
+    /// The TLS handshake, in milliseconds.
+    pub tls_ms: Option<u64>,
+    /// From the start to the head of the answer, in milliseconds.
+    pub first_byte_ms: Option<u64>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+    /// On a connection that was there already.
+    pub reused: bool,
     /// Status of the answer; 0 if there was none.
     pub status: u16,
     /// `ok`, or the class of the failure.
@@ -90,7 +98,11 @@ mod tests {
                 replay: false,
                 started_unix_ms: 0,
                 queued_ms: 0,
+                connect_ms: None,
+                tls_ms: None,
+                first_byte_ms: None,
                 took_ms: 0,
+                reused: false,
                 status: 200,
                 result: "ok",
                 detail: String::new(),

@@ -35,6 +35,8 @@ pub enum Class {
     BreakerOpen,
     /// The URL in the configuration is none; nobody was asked.
     BadUrl,
+    /// The receiver has an address that may not be connected to; nobody was asked.
+    Forbidden,
 }
 
 impl Class {
@@ -56,6 +58,7 @@ impl Class {
             Self::Overload => "overload",
             Self::BreakerOpen => "breaker_open",
             Self::BadUrl => "bad_url",
+            Self::Forbidden => "forbidden",
         }
     }
 
@@ -72,7 +75,12 @@ impl Class {
             | Self::TooLarge
             | Self::BadJson
             | Self::BadCode => true,
-            Self::BadMember | Self::Denied | Self::Overload | Self::BreakerOpen | Self::BadUrl => false,
+            Self::BadMember
+            | Self::Denied
+            | Self::Overload
+            | Self::BreakerOpen
+            | Self::BadUrl
+            | Self::Forbidden => false,
         }
     }
 
@@ -81,7 +89,7 @@ impl Class {
     pub(crate) const fn receiver_works(self) -> Option<bool> {
         match self {
             Self::BadMember | Self::Denied => Some(true),
-            Self::Overload | Self::BreakerOpen | Self::BadUrl => None,
+            Self::Overload | Self::BreakerOpen | Self::BadUrl | Self::Forbidden => None,
             Self::Dns
             | Self::Connect
             | Self::Tls

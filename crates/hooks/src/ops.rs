@@ -4,6 +4,7 @@
 //! form.
 
 use crate::breaker;
+use crate::client::UrlSource;
 use crate::deliveries::Delivery;
 use crate::event::{EventName, Outgoing};
 use crate::hook::Hook;
@@ -203,7 +204,7 @@ impl Added {
                 );
             }
         }
-        settings.set_extras(self.endpoints.iter());
+        settings.set_extras(self.endpoints.iter(), UrlSource::Api);
         settings
     }
 

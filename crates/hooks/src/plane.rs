@@ -3,8 +3,7 @@
 
 use crate::breaker::{Admission, Breaker, State};
 use crate::client::dial::Dial;
-use crate::client::tls::Trust;
-use crate::client::{Client, Limits, Target};
+use crate::client::{Client, Limits, Reply, Target, Timing};
 use crate::deliveries::{self, Deliveries, Delivery};
 use crate::event::{EventName, Outgoing, ascii, unix_ms};
 use crate::failure::{Class, Failure, NetworkCode};
@@ -15,7 +14,6 @@ use crate::settings::{Endpoint, Settings};
 use crate::sign::Signer;
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
-use http_body_util::Full;
 use hyper::header::{
     ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
     USER_AGENT,
@@ -82,7 +80,7 @@ pub(crate) struct Plane {
 }
 
 /// Where an attempt goes, and how.
-pub(crate) struct Route<'a> {
+pub(crate) struct Destination<'a> {
     /// The endpoint's name, in logs and metrics.
     pub name: &'a str,
     pub endpoint: &'a Endpoint,
@@ -107,10 +105,23 @@ pub(crate) enum Judge {
     Status,
 }
 
+impl Judge {
+    fn judge(self, reply: &Reply) -> Result<Answer, Failure> {
+        let result = match self {
+            Self::Code => reply::judge(reply.status, &reply.body),
+            Self::Status => reply::judge_status(reply.status),
+        };
+        result.map_err(|failure| Failure {
+            retry_after: reply.retry_after,
+            ..failure
+        })
+    }
+}
+
 /// One attempt to be made.
 pub(crate) struct Attempt<'a> {
     pub media_server_id: &'a str,
-    pub route: Route<'a>,
+    pub to: Destination<'a>,
     pub outgoing: &'a Outgoing,
     /// Counted from 1.
     pub number: u32,
@@ -141,8 +152,8 @@ impl Plane {
     }
 
     /// The way to the receiver of a hook, by the keys of the configuration.
-    pub(crate) fn keyed<'a>(&'a self, settings: &'a Settings, endpoint: &'a Endpoint) -> Route<'a> {
-        Route {
+    pub(crate) fn keyed<'a>(&'a self, settings: &'a Settings, endpoint: &'a Endpoint) -> Destination<'a> {
+        Destination {
             name: KEYED,
             endpoint,
             signer: &settings.signer,
@@ -156,8 +167,8 @@ impl Plane {
 
     /// Makes one attempt within its time limit, waiting for its turn not counted.
     pub(crate) async fn attempt(&self, attempt: &Attempt<'_>) -> Result<Answer, Failure> {
-        let (event, route) = (attempt.outgoing.name, &attempt.route);
-        let target = match &route.endpoint.target {
+        let (event, to) = (attempt.outgoing.name, &attempt.to);
+        let target = match &to.endpoint.target {
             Ok(target) => target,
             Err(error) => {
                 let failure = Failure::network(Class::BadUrl, NetworkCode::Other, error.to_string());
@@ -165,74 +176,85 @@ impl Plane {
                 return Err(failure);
             }
         };
-        let slot = self.client.slot(&target.origin);
+        let slot = self.client.slot(to.endpoint.route_to(target));
         let permit = self
             .client
             .admit(&slot, attempt.deadline)
             .await
             .inspect_err(|failure| self.not_made(attempt, &target.redacted(), failure))?;
         let started = Instant::now();
-        let limit = route.timeout;
+        let limit = to.timeout;
         let end = attempt
             .deadline
             .map_or(started + limit, |deadline| deadline.min(started + limit));
         let request = self.request(attempt, target, started);
-        let answered = match timeout_at(end, self.client.post(&slot, &target.origin, request)).await {
+        let mut timing = Timing::start();
+        let answered = match timeout_at(end, self.client.post(&slot, request, &mut timing)).await {
             Ok(answered) => answered,
             Err(_) => Err(Failure::timeout(end - started)),
         };
+        timing.end();
         drop(permit);
         let (status, answer) = match &answered {
-            Ok((status, body)) => (*status, deliveries::beginning(body)),
+            Ok(reply) => (reply.status, deliveries::beginning(&reply.body)),
             Err(_) => (0, String::new()),
         };
-        let result = answered.and_then(|(status, body)| match route.judge {
-            Judge::Code => reply::judge(status, &body),
-            Judge::Status => reply::judge_status(status),
-        });
+        let result = answered.and_then(|reply| to.judge.judge(&reply));
         let failure = result.as_ref().err();
         let took = started.elapsed();
         let metrics = &self.shared.metrics;
-        metrics.attempt(event, route.name, failure.map(|failure| failure.class), took);
+        metrics.attempt(event, to.name, failure.map(|failure| failure.class), took);
         if let Some(failure) = failure {
             let receiver = target.redacted();
             self.shared
                 .reporter
                 .failed(event, &receiver, attempt.number, failure);
         }
-        self.log(attempt, failure, (started, took), (status, answer));
+        self.log(attempt, failure, started, &timing, (status, answer));
         result
     }
 
     /// An attempt that came to nothing before anybody was asked.
     fn not_made(&self, attempt: &Attempt<'_>, receiver: &str, failure: &Failure) {
-        let (event, route) = (attempt.outgoing.name, &attempt.route);
+        let (event, to) = (attempt.outgoing.name, &attempt.to);
         let metrics = &self.shared.metrics;
-        metrics.not_attempted(event, route.name, failure.class);
+        metrics.not_attempted(event, to.name, failure.class);
         self.shared
             .reporter
             .failed(event, receiver, attempt.number, failure);
-        let time = (Instant::now(), Duration::ZERO);
-        self.log(attempt, Some(failure), time, (0, String::new()));
+        let timing = Timing::start();
+        self.log(
+            attempt,
+            Some(failure),
+            Instant::now(),
+            &timing,
+            (0, String::new()),
+        );
     }
 
     fn log(
         &self,
         attempt: &Attempt<'_>,
         failure: Option<&Failure>,
-        (started, took): (Instant, Duration),
+        started: Instant,
+        timing: &Timing,
         (status, answer): (u16, String),
     ) {
         let outgoing = attempt.outgoing;
+        let took = timing.total.unwrap_or_default();
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        attempt.route.log.push(Delivery {
+        attempt.to.log.push(Delivery {
             id: outgoing.id().to_owned(),
             event: outgoing.name,
             attempt: attempt.number,
             replay: outgoing.replay,
             started_unix_ms: unix_ms(SystemTime::now()).saturating_sub(millis(took)),
             queued_ms: millis(started.saturating_duration_since(outgoing.born)),
+            connect_ms: timing.connect.map(millis),
+            tls_ms: timing.tls.map(millis),
+            first_byte_ms: timing.first_byte.map(millis),
             took_ms: millis(took),
+            reused: timing.reused,
             status,
             result: failure.map_or("ok", |failure| failure.class.name()),
             detail: failure.map_or_else(String::new, |failure| failure.detail.clone()),
@@ -241,17 +263,17 @@ impl Plane {
     }
 
     /// The request, with the headers of the contract first (hooks.md, section 1).
-    fn request(&self, attempt: &Attempt<'_>, target: &Target, now: Instant) -> Request<Full<Bytes>> {
+    fn request(&self, attempt: &Attempt<'_>, target: &Target, now: Instant) -> Request<Bytes> {
         let outgoing = attempt.outgoing;
-        let route = &attempt.route;
+        let to = &attempt.to;
         let hook_index = match outgoing.name {
-            EventName::Zlm(_) => route.hook_index.fetch_add(1, Ordering::Relaxed),
+            EventName::Zlm(_) => to.hook_index.fetch_add(1, Ordering::Relaxed),
             EventName::Own(_) => 0,
         };
         let unix = unix_ms(SystemTime::now()) / 1000;
         let body = outgoing.body(hook_index, attempt.media_server_id);
-        let signature = route.signer.sign(outgoing.id(), unix, &body);
-        let mut request = Request::new(Full::new(body));
+        let signature = to.signer.sign(outgoing.id(), unix, &body);
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         // The target was checked to be visible ASCII that begins with a slash.
         *request.uri_mut() = target.path.parse().unwrap_or_default();
@@ -291,7 +313,7 @@ impl Plane {
         if outgoing.replay {
             headers.insert("tidegate-replay", HeaderValue::from_static("1"));
         }
-        for (name, value) in route.headers {
+        for (name, value) in to.headers {
             headers.insert(name, value.clone());
         }
         request
@@ -353,9 +375,9 @@ impl Plane {
         }
     }
 
-    /// Takes over changed settings; `trust` if other receivers are trusted now.
-    pub(crate) fn apply(&self, settings: &Settings, trust: Option<&Trust>) {
-        self.client.apply(settings, (self.limits)(settings), trust);
+    /// Takes over changed settings; `reload` if connections were made under rules that may have changed.
+    pub(crate) fn apply(&self, settings: &Settings, reload: bool) {
+        self.client.apply(settings, (self.limits)(settings), reload);
         let urls: HashSet<&str> = settings.endpoints().map(|endpoint| &*endpoint.url).collect();
         self.breakers.lock().retain(|url, _| {
             let stays = urls.contains(&**url);

@@ -41,7 +41,8 @@ impl Reporter {
             | Class::BadMember
             | Class::Overload
             | Class::BreakerOpen
-            | Class::BadUrl => {
+            | Class::BadUrl
+            | Class::Forbidden => {
                 tracing::warn!(%hook, receiver, attempt, %class, suppressed, "hook failed: {detail}");
             }
         }

@@ -42,7 +42,7 @@ impl Hooks {
     /// The hooks, and the driver of the notification plane, which the server must run.
     pub fn new(settings: Settings, user_agent: &str) -> (Self, Driver) {
         warn_if_insecure(&settings);
-        let dial = || Box::new(Network::new(settings.trust.clone()));
+        let dial = || Box::new(Network::new(settings.addresses.clone()));
         let (decisions, notifications) = (dial(), dial());
         Self::over(settings, user_agent, decisions, notifications)
     }
@@ -93,7 +93,7 @@ impl Hooks {
         )
     }
 
-    /// Puts other settings in force, from the next call on. The CA file is read again.
+    /// Puts other settings in force, from the next call on. Certificates are read again.
     pub fn apply(&self, settings: Settings) {
         self.added.lock().base = settings;
         self.apply_added();
@@ -104,13 +104,15 @@ impl Hooks {
         let settings = Arc::new(self.added.lock().settings());
         let old = self.shared.replace(settings.clone());
         self.notifier.sync(Some(&old), &settings, None);
-        let changed = old.trust != settings.trust || settings.trust.ca_file.is_some();
-        if old.trust != settings.trust {
+        let has_files = settings
+            .endpoints()
+            .any(|endpoint| endpoint.tls.files().next().is_some());
+        let reload = has_files || old.addresses != settings.addresses;
+        if old.tls != settings.tls {
             warn_if_insecure(&settings);
         }
-        let trust = changed.then_some(&settings.trust);
-        self.decisions.apply(&settings, trust);
-        self.notifications.apply(&settings, trust);
+        self.decisions.apply(&settings, reload);
+        self.notifications.apply(&settings, reload);
     }
 
     /// The settings in force.
@@ -226,7 +228,7 @@ impl Hooks {
 }
 
 fn warn_if_insecure(settings: &Settings) {
-    if settings.trust.insecure {
+    if settings.tls.insecure && settings.tls.pin_sha256.is_none() {
         tracing::warn!("hook.insecure=1: certificates of hook receivers are not verified");
     }
 }

@@ -1,7 +1,7 @@
 //! The settings in force. Replaced as a whole when the configuration changes; every key takes effect for the next call.
 
-use crate::client::tls::Trust;
-use crate::client::{BadUrl, Target};
+use crate::client::tls::TlsSettings;
+use crate::client::{AddressRules, BadUrl, Route, Target, UrlSource};
 use crate::event::EventName;
 use crate::hook::Hook;
 use crate::own::OwnEvent;
@@ -32,14 +32,25 @@ pub(crate) struct Endpoint {
     pub url: Arc<str>,
     /// What it means.
     pub target: Result<Target, BadUrl>,
+    /// TLS to it.
+    pub tls: Arc<TlsSettings>,
+    /// Who named it.
+    pub source: UrlSource,
 }
 
 impl Endpoint {
-    fn new(url: &str) -> Self {
-        Self {
-            url: url.into(),
-            target: Target::parse(url),
+    /// How a target of it is reached.
+    pub fn route_to(&self, target: &Target) -> Route {
+        Route {
+            origin: target.origin.clone(),
+            tls: self.tls.clone(),
+            source: self.source,
         }
+    }
+
+    /// How it is reached, if the URL is one.
+    pub fn route(&self) -> Option<Route> {
+        Some(self.route_to(self.target.as_ref().ok()?))
     }
 }
 
@@ -53,7 +64,7 @@ pub(crate) struct Extra {
 }
 
 impl Extra {
-    pub(crate) fn new(spec: &HookEndpoint) -> Self {
+    pub(crate) fn new(spec: &HookEndpoint, source: UrlSource, http2: bool) -> Self {
         let header = |(name, value): &(String, Secret)| {
             // The configuration has checked both.
             let mut value = HeaderValue::from_str(value.expose()).ok()?;
@@ -61,7 +72,20 @@ impl Extra {
             Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
         };
         Self {
-            endpoint: Endpoint::new(spec.url.expose()),
+            endpoint: Endpoint {
+                url: spec.url.expose().into(),
+                target: Target::parse(spec.url.expose()),
+                tls: Arc::new(TlsSettings {
+                    keys: format!("hook_endpoint {}", spec.name).into(),
+                    ca_file: spec.ca_file.clone(),
+                    cert_file: spec.cert_file.clone(),
+                    key_file: spec.key_file.clone(),
+                    pin_sha256: spec.pin_sha256,
+                    insecure: spec.insecure,
+                    http2,
+                }),
+                source,
+            },
             signer: Signer::new(&spec.secrets, spec.old_secrets_until),
             headers: spec.headers.iter().filter_map(header).collect(),
             spec: spec.clone(),
@@ -99,8 +123,10 @@ pub struct Settings {
     pub stream_changed_schemas: Vec<String>,
     /// `general.maxStreamWaitMS`: nobody waits longer for an answer of `on_stream_not_found`.
     pub max_stream_wait: Duration,
-    /// Which TLS receivers are trusted: `hook.ca_file`, `hook.insecure`.
-    pub trust: Trust,
+    /// TLS to the receivers of the keys `hook.on_*`, see [`Settings::set_tls`].
+    pub tls: Arc<TlsSettings>,
+    /// Where receivers may be: `hook.api_url_private`, `hook.api_url_allow`.
+    pub addresses: AddressRules,
     /// Section `protocol`: what `on_publish` may override.
     pub publish_defaults: ProtocolOptions,
     /// The URLs, see [`Settings::set_url`].
@@ -134,7 +160,8 @@ impl Default for Settings {
             alive_interval: Duration::from_secs(30),
             stream_changed_schemas: Schema::ALL.map(|schema| schema.as_str().to_owned()).to_vec(),
             max_stream_wait: Duration::from_secs(15),
-            trust: Trust::default(),
+            tls: Arc::default(),
+            addresses: AddressRules::default(),
             publish_defaults: ProtocolOptions::default(),
             endpoints: Endpoints::default(),
             signer: Signer::default(),
@@ -161,10 +188,18 @@ impl Settings {
             alive_interval: hook.alive_interval,
             stream_changed_schemas: hook.stream_changed_schemas.clone(),
             max_stream_wait: config.general.max_stream_wait,
-            trust: Trust {
-                keys: "hook",
+            tls: Arc::new(TlsSettings {
+                keys: "hook".into(),
                 ca_file: hook.ca_file.clone(),
+                cert_file: hook.cert_file.clone(),
+                key_file: hook.key_file.clone(),
+                pin_sha256: hook.pin_sha256,
                 insecure: hook.insecure,
+                http2: hook.http2,
+            }),
+            addresses: AddressRules {
+                api_private: hook.api_url_private,
+                api_allow: hook.api_url_allow.clone(),
             },
             publish_defaults: config.protocol.defaults(),
             endpoints: Endpoints::default(),
@@ -176,7 +211,7 @@ impl Settings {
                 .map(|dir| (dir, u64::from(hook.store_limit_mb) * 1024 * 1024)),
             extras: BTreeMap::new(),
         };
-        settings.set_extras(config.hook_endpoints.iter());
+        settings.set_extras(config.hook_endpoints.iter(), UrlSource::Operator);
         for hook in Hook::ALL {
             settings.set_url(hook, receiver(&config.hook, hook).unwrap_or_default());
         }
@@ -187,15 +222,25 @@ impl Settings {
     /// the calls of this hook then fail with a text that says why.
     pub fn set_url(&mut self, hook: Hook, url: &str) {
         let url = url.trim();
-        self.endpoints.0[hook.index()] = (!url.is_empty()).then(|| Endpoint::new(url));
+        self.endpoints.0[hook.index()] = (!url.is_empty()).then(|| Endpoint {
+            url: url.into(),
+            target: Target::parse(url),
+            tls: self.tls.clone(),
+            // What setServerConfig changes is the operator's, too: it stands in the file afterwards.
+            source: UrlSource::Operator,
+        });
     }
 
-    /// Adds receivers of notifications. Of two with one name the first stays.
-    pub(crate) fn set_extras<'a>(&mut self, specs: impl Iterator<Item = &'a HookEndpoint>) {
+    /// Adds receivers of notifications that `source` named. Of two with one name the first stays.
+    pub(crate) fn set_extras<'a>(
+        &mut self,
+        specs: impl Iterator<Item = &'a HookEndpoint>,
+        source: UrlSource,
+    ) {
         for spec in specs {
             self.extras
                 .entry(spec.name.as_str().into())
-                .or_insert_with(|| Arc::new(Extra::new(spec)));
+                .or_insert_with(|| Arc::new(Extra::new(spec, source, self.tls.http2)));
         }
     }
 
@@ -208,6 +253,21 @@ impl Settings {
     /// Whether anybody beside the receivers of the keys gets an event.
     pub(crate) fn extras_want(&self, event: EventName) -> bool {
         self.extras.values().any(|extra| extra.gets(event))
+    }
+
+    /// Sets TLS to the receivers of the keys `hook.on_*`.
+    pub fn set_tls(&mut self, tls: TlsSettings) {
+        self.tls = Arc::new(tls);
+        for endpoint in self.endpoints.0.iter_mut().flatten() {
+            endpoint.tls = self.tls.clone();
+        }
+    }
+
+    /// Sets who named the URL of a hook, if it has one.
+    pub fn set_source(&mut self, hook: Hook, source: UrlSource) {
+        if let Some(endpoint) = &mut self.endpoints.0[hook.index()] {
+            endpoint.source = source;
+        }
     }
 
     /// Whether a hook is on: `hook.enable` and a URL.
@@ -299,6 +359,7 @@ fn receiver(section: &config::Hook, hook: Hook) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::Fingerprint;
 
     #[test]
     fn every_key_of_the_configuration_arrives() {
@@ -316,7 +377,16 @@ mod tests {
             ("hook.stream_changed_schemas", "hls"),
             ("general.maxStreamWaitMS", "700"),
             ("hook.ca_file", "/etc/ca.pem"),
+            ("hook.cert_file", "/etc/client.pem"),
+            ("hook.key_file", "/etc/client.key"),
+            (
+                "hook.pin_sha256",
+                "0101010101010101010101010101010101010101010101010101010101010101",
+            ),
             ("hook.insecure", "1"),
+            ("hook.http2", "0"),
+            ("hook.api_url_private", "0"),
+            ("hook.api_url_allow", "10.0.0.0/8"),
             ("protocol.enable_mp4", "1"),
         ];
         let others = others.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -340,13 +410,20 @@ mod tests {
         assert_eq!(settings.stream_changed_schemas, ["hls"]);
         assert_eq!(settings.max_stream_wait, Duration::from_millis(700));
         assert_eq!(
-            settings.trust,
-            Trust {
-                keys: "hook",
+            *settings.tls,
+            TlsSettings {
+                keys: "hook".into(),
                 ca_file: Some("/etc/ca.pem".into()),
-                insecure: true
+                cert_file: Some("/etc/client.pem".into()),
+                key_file: Some("/etc/client.key".into()),
+                pin_sha256: Some(Fingerprint([1; 32])),
+                insecure: true,
+                http2: false,
             }
         );
+        assert_eq!(settings.endpoint(Hook::Play).unwrap().tls, settings.tls);
+        let addresses = &settings.addresses;
+        assert!(!addresses.api_private && addresses.api_allow.lists("10.1.1.1".parse().unwrap()));
         assert!(settings.publish_defaults.enable_mp4);
     }
 
@@ -355,7 +432,8 @@ mod tests {
         let settings = Settings::from_config(&Config::default());
         assert!(Hook::ALL.iter().all(|hook| !settings.is_on(*hook)));
         assert_eq!(settings.worst_case(), Duration::from_secs(23));
-        assert_eq!(settings.trust, Trust::default(), "certificates are verified");
+        assert_eq!(*settings.tls, TlsSettings::default(), "certificates are verified");
+        assert_eq!(settings.addresses, AddressRules::default());
         assert!(
             Schema::ALL
                 .iter()

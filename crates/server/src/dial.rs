@@ -2,14 +2,13 @@
 
 use crate::session::descriptor;
 use crate::sessions::plain;
-use config::Config;
-use hooks::client::tls::{Trust, client_config, explain};
+use config::{AddressKind, Config};
+use hooks::client::tls::{TlsSettings, client_config, explain};
 use lifecycle::JobId;
 use media::info::SockInfo;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
@@ -37,7 +36,7 @@ pub enum DialError {
     #[error("resource temporarily unavailable: the host name {0} could not be resolved")]
     Name(String),
     /// Link-local addresses hold the metadata services of clouds; no camera is there.
-    #[error("{0} is a link-local address, which is never connected to")]
+    #[error("{0} is {kind}, which is never connected to", kind = AddressKind::of(*.0).describe())]
     Forbidden(IpAddr),
     /// TLS failed.
     #[error("TLS to {host} failed: {reason}")]
@@ -70,7 +69,7 @@ pub async fn dial(
         .map_err(|_| DialError::Name(host.to_owned()))?;
     let mut last = DialError::Name(host.to_owned());
     for address in addresses {
-        if is_link_local(address.ip()) {
+        if AddressKind::of(address.ip()).is_never_meant() {
             last = DialError::Forbidden(address.ip());
             continue;
         }
@@ -115,45 +114,21 @@ async fn finish(
         host: host.to_owned(),
         reason,
     };
-    let trust = Trust {
+    let settings = TlsSettings {
+        keys: "proxy".into(),
         ca_file: config.proxy.ca_file.clone(),
         insecure: config.proxy.insecure,
-        keys: "proxy",
+        ..TlsSettings::default()
     };
-    let mut tls = client_config(&trust).map_err(|error| failed(error.to_string()))?;
-    // RTMPS has no protocol name, and HTTP servers take HTTP/1.1 without one.
-    Arc::make_mut(&mut tls).alpn_protocols.clear();
+    // Without protocol names: RTMPS has none, and HTTP servers take HTTP/1.1 without one.
+    let tls = client_config(&settings).map_err(|error| failed(error.to_string()))?;
     let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(error.to_string()))?;
     let stream = TlsConnector::from(tls)
         .connect(name, socket)
         .await
-        .map_err(|error| failed(explain(&error, &trust)))?;
+        .map_err(|error| failed(explain(&error, &settings)))?;
     Ok(Dialed {
         io: Box::new(stream),
         sock,
     })
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_services_are_out_of_reach_in_every_spelling() {
-        for address in ["169.254.169.254", "fe80::1", "::ffff:169.254.1.1"] {
-            assert!(is_link_local(address.parse().expect("an address")), "{address}");
-        }
-        for address in ["127.0.0.1", "10.0.0.1", "::1", "192.168.1.64"] {
-            assert!(!is_link_local(address.parse().expect("an address")), "{address}");
-        }
-    }
 }

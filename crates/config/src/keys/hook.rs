@@ -1,6 +1,8 @@
 //! Section `hook`.
 
 use super::{ANY_MS, YEAR_S};
+use crate::address::IpRanges;
+use crate::fingerprint::Fingerprint;
 use crate::key::{
     Key, Kind, Place,
     Reload::{self, Hot, Start},
@@ -60,6 +62,12 @@ pub struct Hook {
     pub retry_delay: Duration,
     /// Certificates of further authorities to trust, in PEM.
     pub ca_file: Option<PathBuf>,
+    /// Tidegate's certificate, shown to receivers that ask for one, in PEM.
+    pub cert_file: Option<PathBuf>,
+    /// The private key of `cert_file`, in PEM; none: it is in the same file.
+    pub key_file: Option<PathBuf>,
+    /// The one certificate that a receiver may have.
+    pub pin_sha256: Option<Fingerprint>,
     /// Accept any certificate.
     pub insecure: bool,
     /// Secrets that sign calls, `whsec_` and base64; the newest first.
@@ -70,6 +78,13 @@ pub struct Hook {
     pub store_dir: Option<PathBuf>,
     /// Most that one receiver's notifications take there, in MiB.
     pub store_limit_mb: u32,
+    /// Offer HTTP/2 to receivers that use TLS.
+    pub http2: bool,
+    /// URLs that were set over the API may lead to any address but link-local ones and metadata services, not only to public
+    /// ones.
+    pub api_url_private: bool,
+    /// Addresses that URLs set over the API may lead to whatever `api_url_private` says.
+    pub api_url_allow: IpRanges,
     /// Limit of all attempts together as configured; zero stands for the sum of the single limits. See
     /// [`Hook::total_deadline`].
     pub total_deadline: Duration,
@@ -285,6 +300,48 @@ pub(super) const KEYS: &[Key] = &[
         Hot,
         Kind::OptionalPath(Some(|c| &mut c.hook.ca_file)),
         "PEM file with certificates of authorities to trust beside those of the system when a receiver uses `https`.",
+    ),
+    Key::own(
+        "hook.cert_file",
+        "",
+        Hot,
+        Kind::OptionalPath(Some(|c| &mut c.hook.cert_file)),
+        "Certificate that Tidegate shows to receivers that ask for one, with its chain: a PEM file. It is read again when it has changed.",
+    ),
+    Key::own(
+        "hook.key_file",
+        "",
+        Hot,
+        Kind::OptionalPath(Some(|c| &mut c.hook.key_file)),
+        "Private key of `hook.cert_file`: a PEM file (PKCS#8, PKCS#1 or SEC1). Empty: the key is in the same file.",
+    ),
+    Key::own(
+        "hook.pin_sha256",
+        "",
+        Hot,
+        Kind::Fingerprint(Some(|c| &mut c.hook.pin_sha256)),
+        "SHA-256 of the one certificate that receivers may have, as `openssl x509 -noout -fingerprint -sha256` prints it. With it, name, validity and issuer of the certificate do not matter, nor does `hook.insecure`.",
+    ),
+    Key::own(
+        "hook.http2",
+        "1",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.hook.http2)),
+        "Offer HTTP/2 to receivers that use `https`; they choose. 0: HTTP/1.1 only.",
+    ),
+    Key::own(
+        "hook.api_url_private",
+        "1",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.hook.api_url_private)),
+        "Whether receivers that were added over the API may be at loopback, private, carrier NAT, multicast, documentation and reserved addresses. 0: only at public addresses and those in `hook.api_url_allow`. What counts is the address that the name has at each connection. Link-local addresses and metadata services of clouds are refused for all receivers, whatever this says.",
+    ),
+    Key::own(
+        "hook.api_url_allow",
+        "",
+        Hot,
+        Kind::IpRanges(Some(|c| &mut c.hook.api_url_allow)),
+        "Addresses that receivers added over the API may be at though `hook.api_url_private` is 0, with `,` between: single ones, `min-max` or `address/prefix`.",
     ),
     Key::own(
         "hook.insecure",

@@ -148,6 +148,7 @@ mod tests {
                 "224.1.2.3",
                 "x",
                 "x,/y",
+                "1111111111111111111111111111111111111111111111111111111111111111",
             ];
             let templates = ["%s a %s %s", "reject", "takeover", "registered", "omit", "json"];
             let mut base = Config::blank();

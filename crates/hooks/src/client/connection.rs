@@ -1,28 +1,22 @@
 //! One HTTP/1.1 connection to a receiver, driven by the call that uses it: no task of its own, so dropping the call closes it.
 
+use super::answer::{ERROR_BODY_WAIT, MAX_HEAD, Reading, Reply, Timing, too_large};
 use super::dial::BoxStream;
+use super::tls::Peer;
+use super::watched::{Seen, Watched};
 use crate::failure::{Class, Failure, NetworkCode};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::Full;
+use hyper::Request;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
-
-/// Largest answer. Real ones have some hundred bytes.
-pub const MAX_BODY: usize = 64 * 1024;
-
-/// Largest head of an answer.
-pub const MAX_HEAD: usize = 16 * 1024;
+use tokio::time::{Instant, timeout};
 
 type Driver = http1::Connection<TokioIo<Watched>, Full<Bytes>>;
 
@@ -31,7 +25,7 @@ pub(crate) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     /// `None` once it has ended.
     driver: Option<Pin<Box<Driver>>>,
-    answered: Arc<AtomicBool>,
+    seen: Seen,
     /// When it was last used.
     pub(crate) last_used: Instant,
 }
@@ -41,26 +35,24 @@ pub(crate) struct Fault {
     pub(crate) failure: Failure,
     /// The connection died before any byte of an answer. If it was an old one, the receiver may simply have closed it meanwhile.
     pub(crate) unanswered: bool,
+    /// The receiver says that it has not looked at the request.
+    pub(crate) unprocessed: bool,
 }
 
 impl Connection {
     /// Makes a fresh stream speak HTTP.
-    pub(crate) async fn start(stream: BoxStream) -> Result<Self, Failure> {
-        let answered = Arc::new(AtomicBool::new(false));
-        let watched = Watched {
-            stream,
-            answered: answered.clone(),
-        };
+    pub(crate) async fn start(stream: BoxStream, peer: Option<Peer>) -> Result<Self, Failure> {
+        let (watched, seen) = Watched::new(stream, peer);
         let (sender, driver) = http1::Builder::new()
             .title_case_headers(true)
             .max_buf_size(MAX_HEAD)
             .handshake(TokioIo::new(watched))
             .await
-            .map_err(|error| failure_of(&error))?;
+            .map_err(|error| seen.explain(failure_of(&error)))?;
         Ok(Self {
             sender,
             driver: Some(Box::pin(driver)),
-            answered,
+            seen,
             last_used: Instant::now(),
         })
     }
@@ -74,21 +66,31 @@ impl Connection {
         .await
     }
 
-    /// Sends a request and reads the whole answer, unless its status is not 200: then the status is all that matters.
-    pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), Fault> {
-        self.answered.store(false, Ordering::Relaxed);
-        let result = self.try_exchange(request).await;
+    /// Sends a request and reads the answer.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<Bytes>,
+        timing: &mut Timing,
+    ) -> Result<Reply, Fault> {
+        let before = self.seen.read();
+        let result = self.try_exchange(request.map(Full::new), timing).await;
         self.last_used = Instant::now();
         result.map_err(|failure| {
+            let failure = self.seen.explain(failure);
             let died = matches!(failure.class, Class::Reset);
             Fault {
                 failure,
-                unanswered: died && !self.answered.load(Ordering::Relaxed),
+                unanswered: died && self.seen.read() == before,
+                unprocessed: false,
             }
         })
     }
 
-    async fn try_exchange(&mut self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), Failure> {
+    async fn try_exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        timing: &mut Timing,
+    ) -> Result<Reply, Failure> {
         let response = {
             let mut sending = pin!(self.sender.send_request(request));
             let driver = &mut self.driver;
@@ -106,22 +108,20 @@ impl Connection {
             .await
         };
         let response = response.map_err(|error| failure_of(&error))?;
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Ok((status, Bytes::new()));
+        timing.head_arrived();
+        let mut reading = Reading::new(response.status().as_u16(), response.headers());
+        let body = response.into_body();
+        if reading.body_counts() {
+            self.read_body(body, &mut reading).await?;
+        } else {
+            // However it ends: the status has decided.
+            let _ = timeout(ERROR_BODY_WAIT, self.read_body(body, &mut reading)).await;
         }
-        Ok((status, self.read_body(response).await?))
+        Ok(reading.finish())
     }
 
-    async fn read_body(&mut self, response: Response<Incoming>) -> Result<Bytes, Failure> {
-        let mut body = response.into_body();
-        let announced = body.size_hint().lower();
-        if announced > MAX_BODY as u64 {
-            return Err(too_large(format!(
-                "the answer has {announced} bytes, allowed are {MAX_BODY}"
-            )));
-        }
-        let mut whole = BytesMut::new();
+    async fn read_body(&mut self, mut body: Incoming, reading: &mut Reading) -> Result<(), Failure> {
+        reading.announced(body.size_hint().lower())?;
         loop {
             let frame = poll_fn(|cx| {
                 if let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(cx) {
@@ -134,14 +134,13 @@ impl Connection {
                 }
             });
             match frame.await {
-                None => return Ok(whole.freeze()),
+                None => return Ok(()),
                 Some(Err(error)) => return Err(failure_of(&error)),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    if whole.len() + data.len() > MAX_BODY {
-                        return Err(too_large(format!("the answer has more than {MAX_BODY} bytes")));
+                    if !reading.push(&data)? {
+                        return Ok(());
                     }
-                    whole.extend_from_slice(&data);
                 }
             }
         }
@@ -171,10 +170,6 @@ fn drive(driver: &mut Option<Pin<Box<Driver>>>, cx: &mut Context<'_>) -> bool {
         *driver = None;
     }
     ended
-}
-
-fn too_large(detail: String) -> Failure {
-    Failure::network(Class::TooLarge, NetworkCode::Other, detail)
 }
 
 fn failure_of(error: &hyper::Error) -> Failure {
@@ -212,7 +207,8 @@ fn failure_of(error: &hyper::Error) -> Failure {
     Failure::network(Class::BadHttp, NetworkCode::Other, error.to_string())
 }
 
-fn io_failure(error: &io::Error) -> Failure {
+/// A connection that broke.
+pub(super) fn io_failure(error: &io::Error) -> Failure {
     let code = match error.kind() {
         io::ErrorKind::UnexpectedEof => NetworkCode::Eof,
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => NetworkCode::Reset,
@@ -225,51 +221,4 @@ fn io_failure(error: &io::Error) -> Failure {
         _ => NetworkCode::Other,
     };
     Failure::network(Class::Reset, code, format!("the connection broke: {error}"))
-}
-
-/// A stream that notes whether anything was read.
-struct Watched {
-    stream: BoxStream,
-    answered: Arc<AtomicBool>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.answered.store(true, Ordering::Relaxed);
-        }
-        result
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }

@@ -1,30 +1,41 @@
 //! The HTTP client of one plane: connections are kept and shared per receiver, calls in flight are bounded per receiver.
 //!
-//! HTTP/1.1, because that is what hook services written for ZLM speak. No redirects, no cookies, no proxy from the environment.
+//! HTTP/1.1, because that is what hook services written for ZLM speak, and HTTP/2 where the receiver chooses it over TLS. No
+//! redirects, no cookies, no proxy from the environment.
+//!
+//! - [`target`], [`address`]: where a URL points, and whether it may.
+//! - [`dial`], [`tls`]: opening connections. `receiver`: keeping and sharing them.
+//! - [`connection`], `multiplexed`: one connection of HTTP/1.1, or of HTTP/2. [`answer`]: what comes back.
 
+pub mod address;
+pub mod answer;
 pub mod connection;
 pub mod dial;
+mod multiplexed;
+mod receiver;
 pub mod target;
 pub mod tls;
+mod watched;
 
+pub use address::{AddressRules, UrlSource};
+pub use answer::{Reply, Timing};
 pub use target::{BadUrl, Origin, Target};
 
 use crate::failure::Failure;
 use crate::metrics::PlaneMetrics;
 use crate::settings::Settings;
 use bytes::Bytes;
-use connection::Connection;
+use connection::Fault;
 use dial::Dial;
-use http_body_util::Full;
 use hyper::Request;
 use parking_lot::Mutex;
-use prometheus_client::metrics::gauge::Gauge;
+use receiver::{Counted, Link, Receiver};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tls::Trust;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tls::TlsSettings;
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 /// Most idle connections kept per receiver.
@@ -32,6 +43,17 @@ pub const MAX_IDLE: usize = 32;
 
 /// How long an idle connection is kept.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(90);
+
+/// How a receiver is reached. Endpoints with the same route share connections and bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// The server.
+    pub origin: Origin,
+    /// Whom it must prove to be, and who Tidegate is to it.
+    pub tls: Arc<TlsSettings>,
+    /// Who named it, so where it may be.
+    pub source: UrlSource,
+}
 
 /// Bounds on the calls to one receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,21 +70,14 @@ pub(crate) struct Limits {
 pub(crate) struct Client {
     dial: Box<dyn Dial>,
     receivers: Mutex<Receivers>,
-    /// Grows when other receivers are trusted; connections of an older one are not used again.
+    /// Grows when files are read again or other addresses are allowed; connections of an older one are not used again.
     generation: AtomicU64,
     metrics: PlaneMetrics,
 }
 
 struct Receivers {
     limits: Limits,
-    by_origin: HashMap<Origin, Arc<Receiver>>,
-}
-
-struct Receiver {
-    limits: Limits,
-    permits: Semaphore,
-    waiting: AtomicUsize,
-    idle: Mutex<Vec<(u64, Connection)>>,
+    by_route: HashMap<Route, Arc<Receiver>>,
 }
 
 /// The right to make a call, until dropped.
@@ -71,11 +86,16 @@ pub(crate) struct Permit<'a> {
     _in_flight: Counted<'a>,
 }
 
+/// A receiver's connections and bounds.
+pub(crate) struct Slot {
+    receiver: Arc<Receiver>,
+}
+
 impl Client {
     pub(crate) fn new(dial: Box<dyn Dial>, limits: Limits, metrics: PlaneMetrics) -> Self {
         let receivers = Mutex::new(Receivers {
             limits,
-            by_origin: HashMap::new(),
+            by_route: HashMap::new(),
         });
         Self {
             dial,
@@ -86,85 +106,85 @@ impl Client {
     }
 
     /// The handle of a receiver, for [`Client::post`].
-    pub(crate) fn slot(&self, origin: &Origin) -> Slot {
+    pub(crate) fn slot(&self, route: Route) -> Slot {
         let mut receivers = self.receivers.lock();
         let limits = receivers.limits;
-        let receiver = receivers.by_origin.entry(origin.clone()).or_insert_with(|| {
-            Arc::new(Receiver {
-                limits,
-                permits: Semaphore::new(limits.in_flight),
-                waiting: AtomicUsize::new(0),
-                idle: Mutex::default(),
-            })
-        });
+        let receiver = receivers
+            .by_route
+            .entry(route)
+            .or_insert_with_key(|route| Arc::new(Receiver::new(route.clone(), limits)));
         Slot {
             receiver: receiver.clone(),
         }
     }
 
-    /// Sends a request to a receiver and reads the answer: status and, if that is 200, the body. No time limit of its own
-    /// besides that for connecting.
+    /// Sends a request to a receiver and reads the answer. No time limit of its own besides those for connecting and for a body
+    /// that does not matter. `timing` tells how far it got, also if the future is dropped.
     pub(crate) async fn post(
         &self,
         slot: &Slot,
-        origin: &Origin,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(u16, Bytes), Failure> {
-        let generation = self.generation.load(Ordering::Acquire);
-        if let Some(mut kept) = slot.take_idle(generation).await {
-            match kept.exchange(request.clone()).await {
-                Ok(answer) => {
-                    self.keep(slot, generation, kept).await;
-                    return Ok(answer);
-                }
-                // The receiver closed the connection while it was idle, and our request crossed that: not its failure.
-                Err(fault) if fault.unanswered => {}
-                Err(fault) => return Err(fault.failure),
+        request: Request<Bytes>,
+        timing: &mut Timing,
+    ) -> Result<Reply, Failure> {
+        match self.exchange(slot, request.clone(), false, timing).await? {
+            Ok(reply) => Ok(reply),
+            // The receiver closed the connection while it was idle, and our request crossed that; or it said that it did not
+            // take it. Not its failure.
+            Err(fault) if fault.unprocessed || (fault.unanswered && timing.reused) => {
+                let again = self.exchange(slot, request, true, timing).await?;
+                again.map_err(|fault| fault.failure)
             }
-        }
-        let mut fresh = Connection::start(self.dial.dial(origin).await?).await?;
-        let answer = fresh.exchange(request).await.map_err(|fault| fault.failure)?;
-        self.keep(slot, generation, fresh).await;
-        Ok(answer)
-    }
-
-    async fn keep(&self, slot: &Slot, generation: u64, mut connection: Connection) {
-        if !connection.is_reusable().await || generation != self.generation.load(Ordering::Acquire) {
-            return;
-        }
-        let mut idle = slot.receiver.idle.lock();
-        if idle.len() < MAX_IDLE {
-            idle.push((generation, connection));
+            Err(fault) => Err(fault.failure),
         }
     }
 
-    /// Takes over changed settings: forgets receivers that are no longer configured and, if `trust` is given, connections that were
+    async fn exchange(
+        &self,
+        slot: &Slot,
+        request: Request<Bytes>,
+        fresh: bool,
+        timing: &mut Timing,
+    ) -> Result<Result<Reply, Fault>, Failure> {
+        let generation = self.generation.load(Ordering::Acquire);
+        let receiver = &slot.receiver;
+        Ok(
+            match receiver.link(&*self.dial, generation, fresh, timing).await? {
+                Link::Http1(mut connection) => {
+                    let result = connection.exchange(request, timing).await;
+                    if result.is_ok() && generation == self.generation.load(Ordering::Acquire) {
+                        receiver.keep(generation, connection).await;
+                    }
+                    result
+                }
+                Link::Http2(shared) => shared.exchange(request, timing).await,
+            },
+        )
+    }
+
+    /// Takes over changed settings: forgets receivers that are no longer configured and, if `reload`, connections that were
     /// verified under other rules. Calls under way end under the rules they began with.
-    pub(crate) fn apply(&self, settings: &Settings, limits: Limits, trust: Option<&Trust>) {
-        if let Some(trust) = trust {
-            self.dial.trust(trust);
+    pub(crate) fn apply(&self, settings: &Settings, limits: Limits, reload: bool) {
+        if reload {
+            self.dial.apply(&settings.addresses);
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
-        let targets = settings
+        let configured: HashSet<Route> = settings
             .endpoints()
-            .filter_map(|endpoint| endpoint.target.as_ref().ok());
-        let configured: HashSet<&Origin> = targets.map(|target| &target.origin).collect();
+            .filter_map(|endpoint| endpoint.route())
+            .collect();
         let mut receivers = self.receivers.lock();
         let same_limits = receivers.limits == limits;
         receivers.limits = limits;
         receivers
-            .by_origin
-            .retain(|origin, _| same_limits && configured.contains(origin));
+            .by_route
+            .retain(|route, _| same_limits && configured.contains(route));
     }
 
     /// Closes connections that were idle for too long.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        for receiver in self.receivers.lock().by_origin.values() {
-            receiver
-                .idle
-                .lock()
-                .retain(|(_, connection)| now.duration_since(connection.last_used) < IDLE_LIMIT);
+        for receiver in self.receivers.lock().by_route.values() {
+            receiver.sweep(now);
         }
     }
 
@@ -204,61 +224,5 @@ impl Client {
             _permit: permit,
             _in_flight: Counted::new(&self.metrics.in_flight),
         })
-    }
-}
-
-/// A receiver's connections and bounds.
-pub(crate) struct Slot {
-    receiver: Arc<Receiver>,
-}
-
-impl Slot {
-    /// The connection that was used last, if it is still open.
-    async fn take_idle(&self, generation: u64) -> Option<Connection> {
-        loop {
-            let (made_in, mut connection) = self.receiver.idle.lock().pop()?;
-            let fresh = connection.last_used.elapsed() < IDLE_LIMIT;
-            if made_in == generation && fresh && connection.is_open().await {
-                return Some(connection);
-            }
-        }
-    }
-}
-
-impl Receiver {
-    fn queue_up<'a>(&'a self, limit: usize, gauge: &'a Gauge) -> Option<Place<'a>> {
-        let place = Place {
-            waiting: &self.waiting,
-            _counted: Counted::new(gauge),
-        };
-        (self.waiting.fetch_add(1, Ordering::AcqRel) < limit).then_some(place)
-    }
-}
-
-/// A place in a receiver's queue; left when dropped, also when it was one too many.
-struct Place<'a> {
-    waiting: &'a AtomicUsize,
-    _counted: Counted<'a>,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// Counts itself in a gauge while it lives.
-struct Counted<'a>(&'a Gauge);
-
-impl<'a> Counted<'a> {
-    fn new(gauge: &'a Gauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

@@ -9,7 +9,7 @@ use crate::deliveries::Deliveries;
 use crate::event::{EventName, Outgoing, unix_ms};
 use crate::failure::{Class, Failure};
 use crate::metrics::Dropped;
-use crate::plane::{Attempt, Judge, Route};
+use crate::plane::{Attempt, Destination, Judge};
 use crate::settings::{Extra, Settings};
 use crate::spool;
 use config::hook_endpoint::KEYED;
@@ -69,8 +69,8 @@ impl Inner {
         let Some(way) = Way::find(&settings, &name, outgoing.name) else {
             return done(Some(Dropped::SwitchedOff));
         };
-        let route = way.route(self, &name, (&hook_index, &log));
-        let pass = match self.plane.admit(route.endpoint) {
+        let to = way.destination(self, &name, (&hook_index, &log));
+        let pass = match self.plane.admit(to.endpoint) {
             Ok(pass) => pass,
             Err(at) => {
                 return Delivered {
@@ -82,7 +82,7 @@ impl Inner {
         let number = job.failures.saturating_add(1);
         let attempt = Attempt {
             media_server_id: &settings.media_server_id,
-            route,
+            to,
             outgoing,
             number,
             deadline: None,
@@ -250,6 +250,7 @@ impl Health {
             | Class::TooLarge
             | Class::BadJson
             | Class::BadCode
+            | Class::Forbidden
             | Class::BadUrl => Self::Bad {
                 too_much: is_too_much(failure),
                 why: failure.to_string(),
@@ -284,12 +285,12 @@ impl<'a> Way<'a> {
             .then_some(Self::Extra(settings, extra, judge, durable))
     }
 
-    pub(super) fn route(
+    pub(super) fn destination(
         &self,
         inner: &'a Inner,
         name: &'a str,
         (hook_index, log): (&'a AtomicU64, &'a Deliveries),
-    ) -> Route<'a> {
+    ) -> Destination<'a> {
         let timeout = |settings: &Settings, durable: bool| {
             if durable {
                 DURABLE_TIMEOUT.max(settings.attempt_timeout())
@@ -298,12 +299,12 @@ impl<'a> Way<'a> {
             }
         };
         match *self {
-            Self::Keyed(settings, endpoint, durable) => Route {
+            Self::Keyed(settings, endpoint, durable) => Destination {
                 timeout: timeout(settings, durable),
                 judge: if durable { Judge::Status } else { Judge::Code },
                 ..inner.plane.keyed(settings, endpoint)
             },
-            Self::Extra(settings, extra, judge, durable) => Route {
+            Self::Extra(settings, extra, judge, durable) => Destination {
                 name,
                 endpoint: &extra.endpoint,
                 signer: &extra.signer,
@@ -329,7 +330,7 @@ pub(crate) async fn once(inner: &Inner, name: &Arc<str>, outgoing: &Outgoing) {
     };
     let attempt = Attempt {
         media_server_id: &settings.media_server_id,
-        route: way.route(inner, name, (&hook_index, &log)),
+        to: way.destination(inner, name, (&hook_index, &log)),
         outgoing,
         number: 1,
         deadline: None,

@@ -62,7 +62,9 @@ impl Plan {
                 if failure.status == 410 {
                     return Verdict::Gone;
                 }
-                if failure.class == Class::BadUrl || hopeless && attempt >= BELIEVED_AFTER {
+                if matches!(failure.class, Class::BadUrl | Class::Forbidden)
+                    || hopeless && attempt >= BELIEVED_AFTER
+                {
                     return Verdict::GiveUp;
                 }
                 let index = attempt.saturating_sub(1) as usize;

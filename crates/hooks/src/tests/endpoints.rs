@@ -26,7 +26,7 @@ pub fn endpoint<const N: usize>(name: &str, fields: [(&str, &str); N]) -> HookEn
 
 pub fn with(endpoints: &[HookEndpoint]) -> Settings {
     let mut settings = settings(&[]);
-    settings.set_extras(endpoints.iter());
+    settings.set_extras(endpoints.iter(), crate::client::UrlSource::Operator);
     settings
 }
 

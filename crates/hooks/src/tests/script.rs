@@ -1,8 +1,7 @@
 //! A receiver that does as it is told.
 
-use crate::client::dial::{BoxStream, Dial, Dialing};
-use crate::client::target::Origin;
-use crate::client::tls::Trust;
+use crate::client::dial::{Dial, Dialed, Dialing};
+use crate::client::{AddressRules, Route};
 use crate::{Hook, Settings};
 use lifecycle::{Access, Ask, Client, Protocol, SessionId};
 use media::info::{OriginType, TrackDetail, TrackInfo};
@@ -11,6 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -211,17 +211,25 @@ impl Memory {
 }
 
 impl Dial for Memory {
-    fn dial<'a>(&'a self, origin: &'a Origin) -> Dialing<'a> {
+    fn dial(&self, route: &Route) -> Dialing {
         let receiver = self
             .receivers
-            .get(&*origin.host)
-            .unwrap_or_else(|| panic!("no receiver {origin:?}"));
+            .get(&*route.origin.host)
+            .unwrap_or_else(|| panic!("no receiver {route:?}"));
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         tokio::spawn(receiver.clone().serve(theirs));
-        Box::pin(async { Ok(Box::new(ours) as BoxStream) })
+        Box::pin(async {
+            Ok(Dialed {
+                stream: Box::new(ours),
+                http2: false,
+                peer: None,
+                connect: Duration::ZERO,
+                tls: None,
+            })
+        })
     }
 
-    fn trust(&self, _: &Trust) {}
+    fn apply(&self, _: &AddressRules) {}
 }
 
 /// Hooks are on, at `http://receiver/<name>` each.
