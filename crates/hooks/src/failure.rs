@@ -1,6 +1,7 @@
 //! Why a call failed.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Kind of failure; the label `result` of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,6 +150,10 @@ pub struct Failure {
     pub text: String,
     /// For operators: what happened, with numbers, and what can be done. Holds no credential.
     pub detail: String,
+    /// The status of the answer, if that is what is wrong with it.
+    pub status: Option<u16>,
+    /// How long the receiver lets a refusal be served without asking ([`crate::reply::CACHE_SECONDS`]); zero is not at all.
+    pub consent: Duration,
 }
 
 impl Failure {
@@ -157,7 +162,13 @@ impl Failure {
         for text in [&mut text, &mut detail] {
             text.truncate(text.floor_char_boundary(MAX_TEXT));
         }
-        Self { class, text, detail }
+        Self {
+            class,
+            text,
+            detail,
+            status: None,
+            consent: Duration::ZERO,
+        }
     }
 
     /// A network failure.
@@ -170,7 +181,7 @@ impl Failure {
     }
 
     /// No answer within the limit.
-    pub(crate) fn timeout(limit: std::time::Duration) -> Self {
+    pub(crate) fn timeout(limit: Duration) -> Self {
         Self::network(
             Class::Timeout,
             NetworkCode::Timeout,

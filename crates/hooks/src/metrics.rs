@@ -1,5 +1,6 @@
 //! What the hooks count.
 
+use crate::admission::LocalMetrics;
 use crate::breaker::State;
 use crate::failure::Class;
 use crate::hook::Hook;
@@ -77,6 +78,7 @@ pub struct Metrics {
     in_flight: Family<PlaneLabel, Gauge>,
     breaker_state: Family<BreakerLabels, Gauge>,
     dropped: Family<DropLabel, Counter>,
+    pub(crate) local: LocalMetrics,
 }
 
 impl Default for Metrics {
@@ -88,6 +90,7 @@ impl Default for Metrics {
             in_flight: Family::default(),
             breaker_state: Family::default(),
             dropped: Family::default(),
+            local: LocalMetrics::default(),
         }
     }
 }
@@ -101,7 +104,8 @@ pub(crate) struct PlaneMetrics {
 
 impl Metrics {
     /// Makes them known to a registry, as `hook_requests_total`, `hook_duration_seconds`, `hook_queue_length`, `hook_inflight`,
-    /// `hook_breaker_state` and `hook_dropped_total`.
+    /// `hook_breaker_state` and `hook_dropped_total`, and those of the decisions that are made here: `hook_cache_hits_total`,
+    /// `hook_cache_entries`, `hook_cache_evictions_total`, `hook_fail_open_total`, `hook_throttled_total`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "hook_requests",
@@ -133,6 +137,7 @@ impl Metrics {
             "Notifications that were not delivered, by reason",
             self.dropped.clone(),
         );
+        self.local.register(registry);
     }
 
     pub(crate) fn plane(&self, plane: &'static str) -> PlaneMetrics {

@@ -135,7 +135,10 @@ impl Plane {
             .map_or(started + limit, |deadline| deadline.min(started + limit));
         let request = self.request(attempt, target, started);
         let result = match timeout_at(end, self.client.post(&slot, &target.origin, request)).await {
-            Ok(Ok((status, body))) => reply::judge(status, &body),
+            Ok(Ok(reply)) => {
+                let consent = reply.headers.get(reply::CACHE_SECONDS);
+                reply::consented(reply::judge(reply.status, &reply.body), consent)
+            }
             Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::timeout(end - started)),
         };

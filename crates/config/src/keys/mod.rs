@@ -149,10 +149,18 @@ mod tests {
                 "x",
                 "x,/y",
             ];
-            let templates = ["%s a %s %s", "reject", "takeover", "registered", "omit", "json"];
+            let words = [
+                "%s a %s %s",
+                "reject",
+                "takeover",
+                "registered",
+                "omit",
+                "json",
+                "on_play",
+            ];
             let mut base = Config::blank();
             key.apply(key.default, &mut base).unwrap();
-            let changed = others.into_iter().chain(templates).any(|text| {
+            let changed = others.into_iter().chain(words).any(|text| {
                 let mut config = base.clone();
                 key.apply(text, &mut config).is_ok() && format!("{config:?}") != format!("{base:?}")
             });

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
+use hyper::header::HeaderMap;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use std::error::Error as _;
@@ -34,6 +35,15 @@ pub(crate) struct Connection {
     answered: Arc<AtomicBool>,
     /// When it was last used.
     pub(crate) last_used: Instant,
+}
+
+/// The answer of a receiver.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Empty unless the status is 200.
+    pub(crate) headers: HeaderMap,
+    /// Empty unless the status is 200.
+    pub(crate) body: Bytes,
 }
 
 /// Why an exchange failed.
@@ -75,7 +85,7 @@ impl Connection {
     }
 
     /// Sends a request and reads the whole answer, unless its status is not 200: then the status is all that matters.
-    pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), Fault> {
+    pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Reply, Fault> {
         self.answered.store(false, Ordering::Relaxed);
         let result = self.try_exchange(request).await;
         self.last_used = Instant::now();
@@ -88,7 +98,7 @@ impl Connection {
         })
     }
 
-    async fn try_exchange(&mut self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), Failure> {
+    async fn try_exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Reply, Failure> {
         let response = {
             let mut sending = pin!(self.sender.send_request(request));
             let driver = &mut self.driver;
@@ -107,10 +117,16 @@ impl Connection {
         };
         let response = response.map_err(|error| failure_of(&error))?;
         let status = response.status().as_u16();
-        if status != 200 {
-            return Ok((status, Bytes::new()));
-        }
-        Ok((status, self.read_body(response).await?))
+        let (headers, body) = if status == 200 {
+            (response.headers().clone(), self.read_body(response).await?)
+        } else {
+            (HeaderMap::new(), Bytes::new())
+        };
+        Ok(Reply {
+            status,
+            headers,
+            body,
+        })
     }
 
     async fn read_body(&mut self, response: Response<Incoming>) -> Result<Bytes, Failure> {

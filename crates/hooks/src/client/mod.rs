@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::metrics::PlaneMetrics;
 use crate::settings::Settings;
 use bytes::Bytes;
-use connection::Connection;
+use connection::{Connection, Reply};
 use dial::Dial;
 use http_body_util::Full;
 use hyper::Request;
@@ -102,14 +102,14 @@ impl Client {
         }
     }
 
-    /// Sends a request to a receiver and reads the answer: status and, if that is 200, the body. No time limit of its own
+    /// Sends a request to a receiver and reads the answer: status and, if that is 200, headers and body. No time limit of its own
     /// besides that for connecting.
     pub(crate) async fn post(
         &self,
         slot: &Slot,
         origin: &Origin,
         request: Request<Full<Bytes>>,
-    ) -> Result<(u16, Bytes), Failure> {
+    ) -> Result<Reply, Failure> {
         let generation = self.generation.load(Ordering::Acquire);
         if let Some(mut kept) = slot.take_idle(generation).await {
             match kept.exchange(request.clone()).await {
