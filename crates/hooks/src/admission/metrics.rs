@@ -1,13 +1,11 @@
 //! What is counted about decisions that are made here.
 
 use crate::hook::Hook;
-use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EventLabel {
@@ -47,15 +45,37 @@ impl Table {
 }
 
 /// Cloning shares them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct LocalMetrics {
     hits: Family<EventLabel, Counter>,
     entries: Family<TableLabel, Gauge>,
     evictions: Family<TableLabel, Counter>,
     failed_open: Family<StandInLabels, Counter>,
     throttled: Family<EventLabel, Counter>,
-    /// Evictions that were counted already.
-    evicted: Arc<Mutex<[u64; 3]>>,
+    /// The gauge and the counter of each [`Table`].
+    tables: [(Gauge, Counter); 3],
+}
+
+impl Default for LocalMetrics {
+    fn default() -> Self {
+        let entries: Family<TableLabel, Gauge> = Family::default();
+        let evictions: Family<TableLabel, Counter> = Family::default();
+        let tables = [Table::Cache, Table::Last, Table::Refused].map(|table| {
+            let label = TableLabel { table: table.name() };
+            (
+                entries.get_or_create_owned(&label),
+                evictions.get_or_create_owned(&label),
+            )
+        });
+        Self {
+            hits: Family::default(),
+            entries,
+            evictions,
+            failed_open: Family::default(),
+            throttled: Family::default(),
+            tables,
+        }
+    }
 }
 
 impl LocalMetrics {
@@ -91,16 +111,11 @@ impl LocalMetrics {
         self.hits.get_or_create(&EventLabel { event: hook.name() }).inc();
     }
 
-    pub(crate) fn table(&self, table: Table, entries: usize, evicted: u64) {
-        let label = TableLabel { table: table.name() };
-        let entries = i64::try_from(entries).unwrap_or(i64::MAX);
-        self.entries.get_or_create(&label).set(entries);
-        let mut counted = self.evicted.lock();
-        let counted = &mut counted[table as usize];
-        self.evictions
-            .get_or_create(&label)
-            .inc_by(evicted.saturating_sub(*counted));
-        *counted = evicted;
+    /// The state of a table: entries now, and evictions since the start. One caller at a time.
+    pub(crate) fn table(&self, table: Table, now: usize, evicted: u64) {
+        let (entries, evictions) = &self.tables[table as usize];
+        entries.set(i64::try_from(now).unwrap_or(i64::MAX));
+        evictions.inc_by(evicted.saturating_sub(evictions.get()));
     }
 
     pub(crate) fn failed_open(&self, hook: Hook, kind: &'static str) {
