@@ -154,7 +154,7 @@ async fn about_stream(
 ) -> Option<Parts> {
     let hook = Hook::of(ask);
     let outgoing = || Outgoing::new(hook, key.vhost(), body());
-    let Called { result, attempts } = call(&decisions.plane, settings, hook, outgoing, limit).await?;
+    let Called { result, attempts } = call(decisions, settings, hook, outgoing, limit).await?;
     let (advice, failure) = match result {
         Ok(answer) => advice(&answer),
         Err(failure) => (Advice::Failed(failure.to_string()), Some(failure)),
@@ -176,7 +176,7 @@ pub(crate) struct Called {
 
 /// Calls a receiver with everything that a question is due: breaker, deadline, further attempts. `None`: the hook is off.
 pub(crate) async fn call(
-    plane: &Plane,
+    decisions: &Decisions,
     settings: &Settings,
     hook: Hook,
     outgoing: impl FnOnce() -> Outgoing,
@@ -184,13 +184,14 @@ pub(crate) async fn call(
 ) -> Option<Called> {
     let endpoint = settings.endpoint(hook)?;
     let mut call = Call {
-        plane,
+        plane: &decisions.plane,
         settings,
         endpoint,
         attempts: 0,
     };
     let deadline = Instant::now() + call.limit(hook, limit);
     let result = call.run(&outgoing(), deadline).await;
+    decisions.local.called(&endpoint.url, &result);
     Some(Called {
         result,
         attempts: call.attempts,
@@ -211,7 +212,7 @@ pub(crate) async fn ask_for<T>(
     if let Some(failure) = decisions.local.blocked(&settings, hook, address) {
         return Some(Err(failure));
     }
-    let called = call(&decisions.plane, &settings, hook, outgoing, limit).await?;
+    let called = call(decisions, &settings, hook, outgoing, limit).await?;
     let read = called.result.and_then(|answer| {
         read(&answer).inspect_err(|failure| decisions.report(&settings, hook, called.attempts, failure))
     });

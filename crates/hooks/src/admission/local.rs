@@ -8,7 +8,9 @@ use crate::settings::Settings;
 use crate::throttle::{self, Throttle};
 use crate::verdicts::{Bounds, Question, Verdict, Verdicts};
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -35,8 +37,8 @@ struct Tables {
     /// The last verdicts, for when the receiver does not answer.
     last: Verdicts,
     throttle: Throttle,
-    /// By [`Hook::index`]: the last call that was made failed because the receiver is not there.
-    away: [bool; Hook::ALL.len()],
+    /// URLs whose last call that was made failed because nobody is there. Of configured ones only.
+    away: HashSet<Arc<str>>,
 }
 
 /// State of the tables when a question went out.
@@ -100,7 +102,7 @@ impl Local {
                 cache: Verdicts::new(Bounds::DEFAULT),
                 last: Verdicts::new(Bounds::DEFAULT),
                 throttle: Throttle::new(throttle::MAX_ADDRESSES),
-                away: [false; Hook::ALL.len()],
+                away: HashSet::new(),
             }),
             metrics,
         }
@@ -154,7 +156,6 @@ impl Local {
         let now = Instant::now();
         let hook = question.hook;
         let mut tables = self.tables.lock();
-        tables.away[hook.index()] = false;
         if settings.fails_open(hook) {
             tables
                 .last
@@ -189,6 +190,21 @@ impl Local {
         }
     }
 
+    /// Takes notice of what came of a call to a URL, whatever it was about.
+    pub(crate) fn called<T>(&self, url: &Arc<str>, result: &Result<T, Failure>) {
+        let away = match result.as_ref().map_err(silence) {
+            Ok(_) | Err(Silence::Answered) => false,
+            Err(Silence::Away) => true,
+            Err(Silence::NotAsked) => return,
+        };
+        let away_now = &mut self.tables.lock().away;
+        if away {
+            away_now.insert(url.clone());
+        } else {
+            away_now.remove(url);
+        }
+    }
+
     /// What stands in for a verdict, after the call failed for this reason.
     pub(crate) fn stand_in(
         &self,
@@ -197,28 +213,23 @@ impl Local {
         failure: &Failure,
     ) -> Option<StandIn> {
         let hook = question.hook;
+        if !settings.fails_open(hook) {
+            return None;
+        }
+        let url = &settings.endpoint(hook)?.url;
         let mut tables = self.tables.lock();
         let away = match silence(failure) {
-            Silence::Answered => {
-                tables.away[hook.index()] = false;
-                return None;
-            }
-            Silence::Away => {
-                tables.away[hook.index()] = true;
-                true
-            }
+            Silence::Answered => return None,
+            Silence::Away => true,
             // Why the breaker is open is known from the calls that opened it.
             Silence::NotAsked if failure.class == Class::BreakerOpen => {
-                if !tables.away[hook.index()] {
+                if !tables.away.contains(url) {
                     return None;
                 }
                 true
             }
             Silence::NotAsked => false,
         };
-        if !settings.fails_open(hook) {
-            return None;
-        }
         let last = tables.last.find(Instant::now(), question).cloned();
         self.measure(&tables);
         last.map(StandIn::Last)
@@ -243,9 +254,11 @@ impl Local {
             if !old.asks_like(new, hook) {
                 tables.cache.withdraw(|question| question.hook == hook);
                 tables.last.withdraw(|question| question.hook == hook);
-                tables.away[hook.index()] = false;
             }
         }
+        tables
+            .away
+            .retain(|url| new.endpoints().any(|endpoint| endpoint.url == *url));
         if old.throttle != new.throttle {
             tables.throttle.clear();
         }

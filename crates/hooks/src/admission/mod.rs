@@ -1,6 +1,6 @@
 //! Questions about a client: may it publish, play, or read a file?
 //!
-//! Some are answered here: a verdict that the receiver let be kept is served again ([`crate::verdicts`]), an address that was refused too
+//! Some are answered here: a verdict that the receiver let be kept is served again (`verdicts`), an address that was refused too
 //! often is refused for a while ([`crate::throttle`]), and by `hook.fail_open` a receiver that is away is stood in for.
 
 mod local;
@@ -62,7 +62,7 @@ pub(crate) async fn admit(
 
     let generations = local.generations();
     let Called { result, attempts } =
-        decide::call(&decisions.plane, settings, hook, || request.outgoing(), limit).await?;
+        decide::call(decisions, settings, hook, || request.outgoing(), limit).await?;
     let (consent, read) = match result {
         Ok(answer) => (answer.consent, request.read(&answer, settings)),
         Err(failure) if failure.class == Class::Denied => (failure.consent, Ok(Verdict::Denied(failure))),

@@ -397,6 +397,25 @@ async fn a_service_behind_a_gateway_is_away_when_the_gateway_says_so_and_while_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn hooks_of_one_url_share_the_knowledge_why_its_breaker_is_open() {
+    let shared = |reply| {
+        let mut settings = open(&[Hook::Play]);
+        settings.set_url(Hook::StreamNoneReader, "http://receiver/on_play");
+        scripted(settings, reply)
+    };
+    for (reply, let_in) in [(Reply::Close(Vec::new()), true), (response(403, ""), false)] {
+        let (hooks, receiver, _) = shared(reply);
+        for _ in 0..10 {
+            hooks.ask(&none_reader(), None).await;
+        }
+        let got = hooks.ask(&someone(), None).await;
+        assert_eq!(got.class(), Some(Class::BreakerOpen));
+        assert_eq!(got.outcome == Outcome::Play(Ok(())), let_in);
+        assert_eq!(receiver.received().len(), 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_overload_opens_the_door_only_for_those_who_were_let_in_before() {
     let (hooks, _, mood) = scripted(
         Settings {
