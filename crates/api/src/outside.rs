@@ -47,6 +47,9 @@ pub trait Server: Send + Sync + 'static {
     /// Load of the threads that serve connections, or of those for background work. At least one entry.
     async fn load(&self, pool: Pool) -> Vec<WorkerLoad>;
 
+    /// Withdraws kept verdicts of hooks; returns how many would have been served without asking.
+    fn flush_hook_cache(&self, filter: &hooks::admission::Filter<'_>) -> usize;
+
     /// Begins a restart in about one second, after the reply has gone out.
     fn restart(&self);
 }

@@ -1,7 +1,7 @@
 //! The whole API on one page.
 
 use crate::dispatch::Handler;
-use crate::handlers::{ffmpeg, login, proxies, pushers, server, sessions, streams, timeline};
+use crate::handlers::{ffmpeg, login, proxies, pushers, server, sessions, streams, timeline, verdicts};
 
 /// Everything under this path belongs to the API.
 pub const ROOT: &str = "/index/";
@@ -71,6 +71,9 @@ pub static ROUTES: &[Route] = routes! {
     "getAllSession",         Secret, [] "," => sessions::list;
     "kick_session",          Secret, ["id"] "," => sessions::kick;
     "kick_sessions",         Secret, [] "," => sessions::kick_many;
+
+    // Hooks
+    "flushHookCache",        Secret, [] "," => verdicts::flush;
 
     // Sources and pushers
     "addStreamProxy",        Secret, ["vhost", "app", "stream", "url"] "," => proxies::add;

@@ -248,6 +248,13 @@ pub(crate) enum Kind {
         separator: char,
         place: Place<Vec<String>>,
     },
+    /// Some of a few words, with `/` or `,` between them.
+    Words {
+        words: &'static [&'static str],
+        /// Words that look allowed, and why they are not.
+        refused: &'static [(&'static str, &'static str)],
+        place: Place<Vec<String>>,
+    },
     /// `name,folder;name,folder`.
     Folders(Place<Vec<(String, PathBuf)>>),
     /// A command line with three `%s`.
@@ -373,6 +380,24 @@ impl Kind {
                     parts(text, *separator).map(str::to_owned).collect(),
                 );
             }
+            Kind::Words {
+                words,
+                refused,
+                place,
+            } => {
+                let given: Vec<&str> = text
+                    .split(['/', ','])
+                    .map(str::trim)
+                    .filter(|word| !word.is_empty())
+                    .collect();
+                if let Some(unknown) = given.iter().find(|word| !words.contains(word)) {
+                    let why = refused.iter().find(|(word, _)| word == unknown);
+                    return Err(why.map_or_else(refuse, |(_, why)| {
+                        NotAllowed(format!("{}; {why}", self.allowed()))
+                    }));
+                }
+                put(config, *place, given.into_iter().map(str::to_owned).collect());
+            }
             Kind::Folders(place) => {
                 let folders = parts(text, ';').map(folder).collect::<Option<Vec<_>>>();
                 put(config, *place, folders.ok_or_else(refuse)?);
@@ -419,6 +444,9 @@ impl Kind {
             Kind::OptionalPath(_) => "a path, or empty".to_owned(),
             Kind::Paths(_) => "paths with ; between, or empty".to_owned(),
             Kind::List { separator, .. } => format!("words with {separator} between, or empty"),
+            Kind::Words { words, .. } => {
+                format!("any of {}, with / or , between, or empty", words.join(", "))
+            }
             Kind::Folders(_) => "name,folder pairs with ; between, or empty".to_owned(),
             Kind::Template(_) => {
                 "a command line that starts with %s and holds %s three times: program, source, destination".to_owned()
@@ -448,7 +476,7 @@ impl Kind {
             Kind::Text(_) | Kind::Secret(_) | Kind::HookSecrets(_) => "text",
             Kind::Path(_) | Kind::OptionalPath(_) => "path",
             Kind::Paths(_) => "paths",
-            Kind::List { .. } => "list",
+            Kind::List { .. } | Kind::Words { .. } => "list",
             Kind::Folders(_) => "folders",
             Kind::Template(_) => "command line",
             Kind::Choice(_) => "choice",
@@ -460,6 +488,7 @@ impl Kind {
         match self {
             Kind::Paths(_) | Kind::Folders(_) => Some(';'),
             Kind::List { separator, .. } => Some(*separator),
+            Kind::Words { .. } => Some('/'),
             Kind::IpRanges(_) => Some(','),
             Kind::Bool(_)
             | Kind::Small { .. }
@@ -507,6 +536,7 @@ impl Kind {
             | Kind::OptionalPath(_)
             | Kind::Paths(_)
             | Kind::List { .. }
+            | Kind::Words { .. }
             | Kind::Folders(_)
             | Kind::Template(_)
             | Kind::Choice(_) => TomlType::Text,

@@ -1,12 +1,11 @@
 //! The decision plane: questions that somebody waits for.
 //!
 //! A call is one future: it tries, waits and tries again inside its deadline, and ends when it is dropped. It never answers more
-//! than it was told: a receiver that fails denies publishers and players, and neither opens nor closes a stream (hooks.md,
-//! section 3).
+//! than it was told: a receiver that fails denies publishers and players, unless `hook.fail_open` says otherwise, and neither opens nor
+//! closes a stream (hooks.md, section 3).
 
+use crate::admission::{self, Admission, Local, Request, Said};
 use crate::body;
-use crate::body::play::Play;
-use crate::body::publish::Publish;
 use crate::body::stream_none_reader::StreamNoneReader;
 use crate::body::stream_not_found::StreamNotFound;
 use crate::client::Limits;
@@ -14,12 +13,16 @@ use crate::event::Outgoing;
 use crate::failure::{Class, Failure, NetworkCode};
 use crate::hook::Hook;
 use crate::plane::{Attempt, Plane};
-use crate::reply::{Answer, BadMember, overrides};
+use crate::reply::{Answer, BadMember};
 use crate::settings::{Endpoint, Settings};
+use crate::verdicts::Verdict;
+use bytes::Bytes;
 use config::hook_endpoint::KEYED;
 use lifecycle::hook::{Advice, PublishAnswer};
 use lifecycle::{Ask, Outcome};
 use media::StreamKey;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -56,30 +59,112 @@ impl Answered {
     }
 }
 
+/// The plane of the questions, and what is answered without a call.
+pub(crate) struct Decisions {
+    pub plane: Arc<Plane>,
+    pub local: Local,
+}
+
+impl Decisions {
+    /// Puts other settings in force.
+    pub(crate) fn apply(&self, old: &Settings, new: &Settings, reload: bool) {
+        self.plane.apply(new, reload);
+        self.local.apply(old, new);
+    }
+
+    /// Reports that an answer cannot be read; what an attempt sees itself is reported by it.
+    pub(crate) fn report(&self, settings: &Settings, hook: Hook, attempts: u32, failure: &Failure) {
+        let receiver = settings
+            .endpoint(hook)
+            .and_then(|endpoint| endpoint.target.as_ref().ok())
+            .map(|target| target.redacted())
+            .unwrap_or_default();
+        self.plane
+            .shared
+            .reporter
+            .failed(hook.into(), &receiver, attempts, failure);
+    }
+}
+
 /// Asks, unless the hook is off. `limit` is how long whoever asks can wait (the handshake limit of its protocol); without it the
 /// limit is the worst case of the configured attempts.
-pub(crate) async fn ask(plane: &Plane, ask: &Ask, limit: Option<Duration>) -> Answered {
+pub(crate) async fn ask(decisions: &Decisions, ask: &Ask, limit: Option<Duration>) -> Answered {
     let started = Instant::now();
-    let settings = plane.shared.settings();
-    let called = call(plane, &settings, Hook::of(ask), || outgoing(ask), limit).await;
-    let Some(Called { result, attempts }) = called else {
-        return Answered {
-            outcome: unasked(ask, &settings),
-            took: Duration::ZERO,
-            attempts: 0,
-            failure: None,
-        };
+    let settings = decisions.plane.shared.settings();
+    let answered = match ask {
+        Ask::Publish { access, origin } => {
+            let request = Request::Publish {
+                access,
+                origin: *origin,
+            };
+            about_client(decisions, &settings, ask, &request, limit).await
+        }
+        Ask::Play { access } => {
+            about_client(decisions, &settings, ask, &Request::Play { access }, limit).await
+        }
+        Ask::NotFound { access } => {
+            let body = || body::encode(&StreamNotFound::new(access));
+            about_stream(decisions, &settings, ask, &access.key, body, limit).await
+        }
+        Ask::NoneReader { key, schema, params } => {
+            let body = || body::encode(&StreamNoneReader::new(key, *schema, params));
+            about_stream(decisions, &settings, ask, key, body, limit).await
+        }
     };
-    let (outcome, failure) = match result {
-        Ok(answer) => read(ask, &answer, &settings),
-        Err(failure) => (failed(ask, &failure), Some(failure)),
-    };
+    let (outcome, attempts, failure) = answered.unwrap_or_else(|| (unasked(ask, &settings), 0, None));
     Answered {
         outcome,
         took: started.elapsed(),
         attempts,
         failure,
     }
+}
+
+type Parts = (Outcome, u32, Option<Failure>);
+
+async fn about_client(
+    decisions: &Decisions,
+    settings: &Settings,
+    ask: &Ask,
+    request: &Request<'_>,
+    limit: Option<Duration>,
+) -> Option<Parts> {
+    let Admission {
+        said,
+        attempts,
+        failure,
+    } = admission::admit(decisions, settings, request, limit).await?;
+    let outcome = match said {
+        Said::Verdict(Verdict::Play) => Outcome::Play(Ok(())),
+        Said::Verdict(Verdict::Publish(answer)) => Outcome::Publish(Ok(*answer)),
+        Said::Verdict(Verdict::Denied(failure)) | Said::Failed(failure) => failed(ask, &failure),
+        Said::Verdict(Verdict::Files(_)) => failed(ask, &admission::misplaced()),
+        Said::Default => unasked(ask, settings),
+    };
+    Some((outcome, attempts, failure))
+}
+
+async fn about_stream(
+    decisions: &Decisions,
+    settings: &Settings,
+    ask: &Ask,
+    key: &StreamKey,
+    body: impl FnOnce() -> Bytes,
+    limit: Option<Duration>,
+) -> Option<Parts> {
+    let hook = Hook::of(ask);
+    let outgoing = || Outgoing::new(hook, key.vhost(), body());
+    let Called { result, attempts } = call(decisions, settings, hook, outgoing, limit).await?;
+    let (advice, failure) = match result {
+        Ok(answer) => advice(&answer),
+        Err(failure) => (Advice::Failed(failure.to_string()), Some(failure)),
+    };
+    let outcome = if hook == Hook::StreamNotFound {
+        Outcome::NotFound(advice)
+    } else {
+        Outcome::NoneReader(advice)
+    };
+    Some((outcome, attempts, failure))
 }
 
 /// What came of a call with all its attempts.
@@ -91,7 +176,7 @@ pub(crate) struct Called {
 
 /// Calls a receiver with everything that a question is due: breaker, deadline, further attempts. `None`: the hook is off.
 pub(crate) async fn call(
-    plane: &Plane,
+    decisions: &Decisions,
     settings: &Settings,
     hook: Hook,
     outgoing: impl FnOnce() -> Outgoing,
@@ -99,43 +184,45 @@ pub(crate) async fn call(
 ) -> Option<Called> {
     let endpoint = settings.endpoint(hook)?;
     let mut call = Call {
-        plane,
+        plane: &decisions.plane,
         settings,
         endpoint,
         attempts: 0,
     };
     let deadline = Instant::now() + call.limit(hook, limit);
     let result = call.run(&outgoing(), deadline).await;
+    decisions.local.called(&endpoint.url, &result);
     Some(Called {
         result,
         attempts: call.attempts,
     })
 }
 
-/// One question whose answer the caller reads itself; `None` if its hook is off.
+/// One question about a client whose answer the caller reads itself; `None` if its hook is off.
 pub(crate) async fn ask_for<T>(
-    plane: &Plane,
+    decisions: &Decisions,
     hook: Hook,
+    address: IpAddr,
     outgoing: impl FnOnce() -> Outgoing,
     limit: Option<Duration>,
     read: fn(&Answer) -> Result<T, Failure>,
 ) -> Option<Result<T, Failure>> {
-    let settings = plane.shared.settings();
-    let called = call(plane, &settings, hook, outgoing, limit).await?;
+    let settings = decisions.plane.shared.settings();
+    settings.endpoint(hook)?;
+    if let Some(failure) = decisions.local.blocked(&settings, hook, address) {
+        return Some(Err(failure));
+    }
+    let called = call(decisions, &settings, hook, outgoing, limit).await?;
     let read = called.result.and_then(|answer| {
-        read(&answer).inspect_err(|failure| {
-            // An attempt reports its own failures; that the answer cannot be read is seen here only.
-            let receiver = settings
-                .endpoint(hook)
-                .and_then(|endpoint| endpoint.target.as_ref().ok())
-                .map(|target| target.redacted())
-                .unwrap_or_default();
-            plane
-                .shared
-                .reporter
-                .failed(hook.into(), &receiver, called.attempts, failure);
-        })
+        read(&answer).inspect_err(|failure| decisions.report(&settings, hook, called.attempts, failure))
     });
+    if let Err(Failure {
+        class: Class::Denied, ..
+    }) = &read
+    {
+        let reporter = &decisions.plane.shared.reporter;
+        decisions.local.refused(&settings, reporter, hook, address);
+    }
     Some(read)
 }
 
@@ -211,18 +298,6 @@ const fn never_sent(class: Class) -> bool {
     class.receiver_works().is_none()
 }
 
-fn outgoing(ask: &Ask) -> Outgoing {
-    let (key, body): (&StreamKey, _) = match ask {
-        Ask::Publish { access, origin } => (&access.key, body::encode(&Publish::new(access, *origin))),
-        Ask::Play { access } => (&access.key, body::encode(&Play::new(access))),
-        Ask::NotFound { access } => (&access.key, body::encode(&StreamNotFound::new(access))),
-        Ask::NoneReader { key, schema, params } => {
-            (key, body::encode(&StreamNoneReader::new(key, *schema, params)))
-        }
-    };
-    Outgoing::new(Hook::of(ask), key.vhost(), body)
-}
-
 /// The hook is off.
 fn unasked(ask: &Ask, settings: &Settings) -> Outcome {
     match ask {
@@ -239,37 +314,13 @@ fn unasked(ask: &Ask, settings: &Settings) -> Outcome {
     }
 }
 
-/// The receiver failed, or said no.
+/// A client is not let in; the text reaches it.
 fn failed(ask: &Ask, failure: &Failure) -> Outcome {
     match ask {
-        // These texts reach the peer.
         Ask::Publish { .. } => Outcome::Publish(Err(failure.text.clone())),
         Ask::Play { .. } => Outcome::Play(Err(failure.text.clone())),
-        // These reach operators only.
         Ask::NotFound { .. } => Outcome::NotFound(Advice::Failed(failure.to_string())),
         Ask::NoneReader { .. } => Outcome::NoneReader(Advice::Failed(failure.to_string())),
-    }
-}
-
-/// The receiver said yes.
-fn read(ask: &Ask, answer: &Answer, settings: &Settings) -> (Outcome, Option<Failure>) {
-    match ask {
-        Ask::Publish { .. } => {
-            let (publish, ignored) = overrides::publish(answer, &settings.publish_defaults);
-            if !ignored.is_empty() {
-                tracing::warn!(members = ?ignored, "on_publish answered values that these options cannot have");
-            }
-            (Outcome::Publish(Ok(publish)), None)
-        }
-        Ask::Play { .. } => (Outcome::Play(Ok(())), None),
-        Ask::NotFound { .. } => {
-            let (advice, failure) = advice(answer);
-            (Outcome::NotFound(advice), failure)
-        }
-        Ask::NoneReader { .. } => {
-            let (advice, failure) = advice(answer);
-            (Outcome::NoneReader(advice), failure)
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why a call failed.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Kind of failure; the label `result` of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,10 +158,12 @@ pub struct Failure {
     pub text: String,
     /// For operators: what happened, with numbers, and what can be done. Holds no credential.
     pub detail: String,
-    /// The status of the answer; 0 if there was none.
-    pub status: u16,
+    /// The status of the answer, if that is what is wrong with it.
+    pub status: Option<u16>,
     /// When the receiver wants to be asked again, if it said so.
-    pub retry_after: Option<std::time::Duration>,
+    pub retry_after: Option<Duration>,
+    /// How long the receiver lets a refusal be served without asking ([`crate::reply::CACHE_SECONDS`]); zero is not at all.
+    pub consent: Duration,
 }
 
 impl Failure {
@@ -173,8 +176,9 @@ impl Failure {
             class,
             text,
             detail,
-            status: 0,
+            status: None,
             retry_after: None,
+            consent: Duration::ZERO,
         }
     }
 
@@ -191,13 +195,13 @@ impl Failure {
     pub(crate) fn status(status: u16, wanted: &str) -> Self {
         let text = format!("[bad http status code]:{status}");
         Self {
-            status,
+            status: Some(status),
             ..Self::new(Class::Status, text, format!("status {status}, wanted {wanted}"))
         }
     }
 
     /// No answer within the limit.
-    pub(crate) fn timeout(limit: std::time::Duration) -> Self {
+    pub(crate) fn timeout(limit: Duration) -> Self {
         Self::network(
             Class::Timeout,
             NetworkCode::Timeout,

@@ -2,14 +2,11 @@
 //!
 //! The question touches no stream, so an HTTP session asks it itself. A receiver that fails lets nobody in (hooks.md, section 3).
 
-use crate::body;
-use crate::body::http_access::HttpAccess;
-use crate::decide;
-use crate::event::Outgoing;
+use crate::admission::{self, Request, Said};
+use crate::decide::{self, Decisions};
 use crate::failure::{Failure, MAX_TEXT};
-use crate::hook::Hook;
-use crate::plane::Plane;
 use crate::reply::{Answer, BadMember};
+use crate::verdicts::Verdict;
 use lifecycle::Client;
 use std::time::Duration;
 
@@ -39,7 +36,7 @@ pub struct Visit<'a> {
 /// What `on_http_access` said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// The hook is off: whoever asks decides by the client's address.
+    /// The hook is off, or stands as if it were by `hook.fail_open`: whoever asks decides by the client's address.
     Unasked,
     /// The receiver decided.
     Decided(Decision),
@@ -59,16 +56,20 @@ pub struct Decision {
 }
 
 /// Asks `on_http_access`.
-pub(crate) async fn ask(plane: &Plane, visit: &Visit<'_>, limit: Option<Duration>) -> Permission {
-    let outgoing = || Outgoing::new(Hook::HttpAccess, "", body::encode(&HttpAccess::new(visit)));
-    match decide::ask_for(plane, Hook::HttpAccess, outgoing, limit, read).await {
-        None => Permission::Unasked,
-        Some(Ok(decision)) => Permission::Decided(decision),
-        Some(Err(failure)) => Permission::Failed(failure),
+pub(crate) async fn ask(decisions: &Decisions, visit: &Visit<'_>, limit: Option<Duration>) -> Permission {
+    let settings = decisions.plane.shared.settings();
+    let admission = admission::admit(decisions, &settings, &Request::Files(visit), limit).await;
+    match admission.map(|admission| admission.said) {
+        None | Some(Said::Default) => Permission::Unasked,
+        Some(Said::Verdict(Verdict::Files(decision))) => Permission::Decided(decision),
+        Some(Said::Failed(failure) | Said::Verdict(Verdict::Denied(failure))) => Permission::Failed(failure),
+        Some(Said::Verdict(Verdict::Play | Verdict::Publish(_))) => {
+            Permission::Failed(admission::misplaced())
+        }
     }
 }
 
-fn read(answer: &Answer) -> Result<Decision, Failure> {
+pub(crate) fn read(answer: &Answer) -> Result<Decision, Failure> {
     let bad = |bad| decide::bad_member(&bad);
     let mut denied = answer.text("err").map_err(bad)?;
     let scope = answer.text("path").map_err(bad)?;

@@ -1,5 +1,7 @@
 //! The web hook contract, outgoing: ZLM's seventeen hooks as far as there are facts for them (hooks.md).
 //!
+//! - [`admission`]: questions about clients, and which of them are answered without a call: kept verdicts ([`Hooks::withdraw_verdicts`]), blocked
+//!   addresses, standing in for a receiver that is away.
 //! - [`decide`]: the decision plane, questions that a publisher, a player or a stream waits for ([`Hooks::ask`]).
 //! - [`rtsp`]: authentication of RTSP players, asked by their sessions ([`Hooks::rtsp_realm`], [`Hooks::rtsp_auth`]).
 //! - [`files`]: access to files, asked by HTTP sessions ([`Hooks::http_access`]).
@@ -12,6 +14,7 @@
 //!
 //! Nothing here spawns a task or knows the engine: the server drives the futures and carries the outcomes.
 
+pub mod admission;
 pub mod body;
 pub mod breaker;
 pub mod client;
@@ -37,6 +40,8 @@ pub mod settings;
 pub mod sign;
 mod spool;
 pub mod store;
+pub mod throttle;
+mod verdicts;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! What the hooks count.
 
+use crate::admission::LocalMetrics;
 use crate::breaker::State;
 use crate::event::EventName;
 use crate::failure::Class;
@@ -101,6 +102,7 @@ pub struct Metrics {
     age: Family<EndpointLabel, Gauge>,
     stored: Family<EndpointLabel, Gauge>,
     disabled: Family<EndpointLabel, Gauge>,
+    pub(crate) local: LocalMetrics,
 }
 
 /// What an endpoint's queue shows.
@@ -130,6 +132,7 @@ impl Default for Metrics {
             age: Family::default(),
             stored: Family::default(),
             disabled: Family::default(),
+            local: LocalMetrics::default(),
         }
     }
 }
@@ -143,7 +146,8 @@ pub(crate) struct PlaneMetrics {
 
 impl Metrics {
     /// Makes them known to a registry, as `hook_requests_total`, `hook_duration_seconds`, `hook_queue_length`, `hook_inflight`,
-    /// `hook_breaker_state`, `hook_dropped_total` and so on.
+    /// `hook_breaker_state` `hook_dropped_total` and those of each endpoint, and those of the decisions that are made here: `hook_cache_hits_total`,
+    /// `hook_cache_entries`, `hook_cache_evictions_total`, `hook_fail_open_total`, `hook_throttled_total`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "hook_requests",
@@ -200,6 +204,7 @@ impl Metrics {
             "1 if an endpoint is switched off because of its failures",
             self.disabled.clone(),
         );
+        self.local.register(registry);
     }
 
     pub(crate) fn plane(&self, plane: &'static str) -> PlaneMetrics {

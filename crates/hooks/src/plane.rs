@@ -108,7 +108,7 @@ pub(crate) enum Judge {
 impl Judge {
     fn judge(self, reply: &Reply) -> Result<Answer, Failure> {
         let result = match self {
-            Self::Code => reply::judge(reply.status, &reply.body),
+            Self::Code => reply::consented(reply::judge(reply.status, &reply.body), reply.consent),
             Self::Status => reply::judge_status(reply.status),
         };
         result.map_err(|failure| Failure {

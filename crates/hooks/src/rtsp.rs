@@ -6,11 +6,10 @@
 use crate::body;
 use crate::body::rtsp_auth::RtspAuth;
 use crate::body::rtsp_realm::RtspRealm;
-use crate::decide;
+use crate::decide::{self, Decisions};
 use crate::event::Outgoing;
 use crate::failure::Failure;
 use crate::hook::Hook;
-use crate::plane::Plane;
 use crate::reply::{Answer, BadMember};
 use lifecycle::Access;
 use std::fmt;
@@ -87,12 +86,13 @@ pub enum NoPassword {
 }
 
 /// Asks `on_rtsp_realm`.
-pub(crate) async fn realm(plane: &Plane, access: &Access, limit: Option<Duration>) -> RealmAnswer {
+pub(crate) async fn realm(decisions: &Decisions, access: &Access, limit: Option<Duration>) -> RealmAnswer {
     let outgoing = || {
         let body = body::encode(&RtspRealm::new(access));
         Outgoing::new(Hook::RtspRealm, access.key.vhost(), body)
     };
-    match decide::ask_for(plane, Hook::RtspRealm, outgoing, limit, read_realm).await {
+    let address = access.client.addr.ip();
+    match decide::ask_for(decisions, Hook::RtspRealm, address, outgoing, limit, read_realm).await {
         None => RealmAnswer::Open,
         Some(Ok(realm)) if realm.is_empty() => RealmAnswer::Open,
         Some(Ok(realm)) => RealmAnswer::Realm(realm),
@@ -102,7 +102,7 @@ pub(crate) async fn realm(plane: &Plane, access: &Access, limit: Option<Duration
 
 /// Asks `on_rtsp_auth`.
 pub(crate) async fn auth(
-    plane: &Plane,
+    decisions: &Decisions,
     access: &Access,
     user: &User<'_>,
     limit: Option<Duration>,
@@ -114,7 +114,8 @@ pub(crate) async fn auth(
         let body = body::encode(&RtspAuth::new(access, user));
         Outgoing::new(Hook::RtspAuth, access.key.vhost(), body)
     };
-    decide::ask_for(plane, Hook::RtspAuth, outgoing, limit, read_password)
+    let address = access.client.addr.ip();
+    decide::ask_for(decisions, Hook::RtspAuth, address, outgoing, limit, read_password)
         .await
         .ok_or(NoPassword::Off)?
         .map_err(NoPassword::Failed)

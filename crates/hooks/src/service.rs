@@ -1,7 +1,8 @@
 //! The hooks as the server sees them.
 
+use crate::admission::{Filter, Local};
 use crate::client::dial::{Dial, Network};
-use crate::decide::{self, Answered};
+use crate::decide::{self, Answered, Decisions};
 use crate::event::ascii;
 use crate::files::{self, Permission, Visit};
 use crate::hook::Hook;
@@ -31,7 +32,7 @@ pub fn user_agent(commit: &str, commit_date: &str, branch: &str, build_time: &st
 #[derive(Clone)]
 pub struct Hooks {
     pub(crate) shared: Arc<Shared>,
-    decisions: Arc<Plane>,
+    decisions: Arc<Decisions>,
     pub(crate) notifications: Arc<Plane>,
     pub(crate) notifier: Notifier,
     /// Endpoints that were added while the server ran.
@@ -57,7 +58,10 @@ impl Hooks {
         let settings = added.settings();
         let user_agent = HeaderValue::from_str(user_agent).unwrap_or_else(|_| ascii("Tidegate"));
         let shared = Arc::new(Shared::new(settings, user_agent));
-        let decisions = Arc::new(Plane::new("decision", shared.clone(), decisions, decide::limits));
+        let decisions = Arc::new(Decisions {
+            plane: Arc::new(Plane::new("decision", shared.clone(), decisions, decide::limits)),
+            local: Local::new(shared.metrics.local.clone()),
+        });
         let notifications = Arc::new(Plane::new(
             "notification",
             shared.clone(),
@@ -65,7 +69,7 @@ impl Hooks {
             notify::limits,
         ));
         let (notifier, mut driver) = Notifier::new(notifications.clone());
-        driver.sweep_also(decisions.clone());
+        driver.sweep_also(decisions.plane.clone());
         let settings = shared.settings();
         if let Some((dir, limit)) = &settings.store {
             match Spool::new(dir, *limit) {
@@ -111,7 +115,7 @@ impl Hooks {
         if old.tls != settings.tls {
             warn_if_insecure(&settings);
         }
-        self.decisions.apply(&settings, reload);
+        self.decisions.apply(&old, &settings, reload);
         self.notifications.apply(&settings, reload);
     }
 
@@ -148,9 +152,23 @@ impl Hooks {
         rtsp::auth(&self.decisions, access, user, limit).await
     }
 
+    /// A player of RTSP gave a wrong password, which counts as a refusal of its address (`hook.deny_limit`).
+    pub fn wrong_password(&self, access: &Access) {
+        let (settings, address) = (self.shared.settings(), access.client.addr.ip());
+        self.decisions
+            .local
+            .refused(&settings, &self.shared.reporter, Hook::RtspAuth, address);
+    }
+
     /// Whether a client may read a file or a folder. Called by the session itself, with `limit` as in [`Hooks::ask`].
     pub async fn http_access(&self, visit: &Visit<'_>, limit: Option<Duration>) -> Permission {
         files::ask(&self.decisions, visit, limit).await
+    }
+
+    /// Withdraws kept verdicts, so that the receiver is asked again; returns how many would have been served without asking. Answers to
+    /// questions that are under way are not kept either.
+    pub fn withdraw_verdicts(&self, filter: &Filter<'_>) -> usize {
+        self.decisions.local.withdraw(filter)
     }
 
     /// Tells. Does not wait.

@@ -6,6 +6,7 @@ use crate::event::EventName;
 use crate::hook::Hook;
 use crate::own::OwnEvent;
 use crate::sign::Signer;
+use crate::throttle::Rules;
 use config::hook_endpoint::KEYED;
 use config::{Config, HookEndpoint, Secret};
 use hyper::header::{HeaderName, HeaderValue};
@@ -117,6 +118,14 @@ pub struct Settings {
     pub max_in_flight: usize,
     /// `hook.queue_len`: most questions to one receiver that wait for their turn.
     pub queue_len: usize,
+    /// `hook.cache_max_sec`: the longest time that a verdict is served without asking; zero is off.
+    pub cache_max: Duration,
+    /// `hook.cache_by_address`: a kept verdict is for the client's address only.
+    pub cache_by_address: bool,
+    /// `hook.fail_open`: hooks whose questions have an answer although their receiver is away.
+    pub fail_open: Vec<Hook>,
+    /// `hook.deny_limit`, `hook.deny_window_sec`, `hook.deny_block_sec`.
+    pub throttle: Rules,
     /// `hook.alive_interval`: period of the keep-alive hook; zero is off.
     pub alive_interval: Duration,
     /// `hook.stream_changed_schemas`: schemas that raise `on_stream_changed`; empty is all.
@@ -157,6 +166,14 @@ impl Default for Settings {
             total_deadline: Duration::ZERO,
             max_in_flight: 256,
             queue_len: 1024,
+            cache_max: Duration::from_secs(600),
+            cache_by_address: true,
+            fail_open: Vec::new(),
+            throttle: Rules {
+                limit: 0,
+                window: Duration::from_secs(60),
+                block: Duration::from_secs(60),
+            },
             alive_interval: Duration::from_secs(30),
             stream_changed_schemas: Schema::ALL.map(|schema| schema.as_str().to_owned()).to_vec(),
             max_stream_wait: Duration::from_secs(15),
@@ -185,6 +202,17 @@ impl Settings {
             total_deadline: hook.total_deadline,
             max_in_flight: hook.max_inflight as usize,
             queue_len: hook.queue_len as usize,
+            cache_max: hook.cache_max,
+            cache_by_address: hook.cache_by_address,
+            fail_open: Hook::ALL
+                .into_iter()
+                .filter(|one| hook.fail_open.iter().any(|name| name == one.name()))
+                .collect(),
+            throttle: Rules {
+                limit: hook.deny_limit,
+                window: hook.deny_window,
+                block: hook.deny_block,
+            },
             alive_interval: hook.alive_interval,
             stream_changed_schemas: hook.stream_changed_schemas.clone(),
             max_stream_wait: config.general.max_stream_wait,
@@ -306,6 +334,34 @@ impl Settings {
         }
     }
 
+    /// Whether verdicts of a hook are kept if its receiver lets them. For a publisher the answer can matter too much, and an answer
+    /// about a file says by itself for how long it holds.
+    pub(crate) fn caches(&self, hook: Hook) -> bool {
+        hook == Hook::Play && !self.cache_max.is_zero()
+    }
+
+    /// Whether a hook's questions are answered although its receiver is away.
+    pub(crate) fn fails_open(&self, hook: Hook) -> bool {
+        self.fail_open.contains(&hook)
+    }
+
+    /// Whether a verdict that was given under these settings may stand under the others.
+    pub(crate) fn asks_like(&self, other: &Self, hook: Hook) -> bool {
+        let url = |settings: &Self| settings.endpoint(hook).map(|endpoint| endpoint.url.clone());
+        let kept = |settings: &Self| {
+            (
+                settings.cache_max,
+                settings.cache_by_address,
+                settings.fails_open(hook),
+            )
+        };
+        url(self) == url(other)
+            && self.tls == other.tls
+            && self.media_server_id == other.media_server_id
+            && kept(self) == kept(other)
+            && (hook != Hook::Publish || self.publish_defaults == other.publish_defaults)
+    }
+
     pub(crate) fn endpoint(&self, hook: Hook) -> Option<&Endpoint> {
         self.endpoints.0[hook.index()].as_ref().filter(|_| self.enable)
     }
@@ -373,6 +429,12 @@ mod tests {
             ("hook.total_deadline_ms", "1500"),
             ("hook.max_inflight", "7"),
             ("hook.queue_len", "8"),
+            ("hook.cache_max_sec", "11"),
+            ("hook.cache_by_address", "0"),
+            ("hook.fail_open", "on_play/on_http_access"),
+            ("hook.deny_limit", "12"),
+            ("hook.deny_window_sec", "13"),
+            ("hook.deny_block_sec", "14"),
             ("hook.alive_interval", "9"),
             ("hook.stream_changed_schemas", "hls"),
             ("general.maxStreamWaitMS", "700"),
@@ -406,6 +468,18 @@ mod tests {
         assert_eq!(settings.retry_delay, Duration::from_millis(500));
         assert_eq!(settings.question_limit(), Duration::from_millis(1500));
         assert_eq!((settings.max_in_flight, settings.queue_len), (7, 8));
+        assert_eq!(settings.cache_max, Duration::from_secs(11));
+        assert!(!settings.cache_by_address);
+        assert_eq!(settings.fail_open, [Hook::HttpAccess, Hook::Play]);
+        let (window, block) = (Duration::from_secs(13), Duration::from_secs(14));
+        assert_eq!(
+            settings.throttle,
+            Rules {
+                limit: 12,
+                window,
+                block
+            }
+        );
         assert_eq!(settings.keepalive_period(), Some(Duration::from_secs(9)));
         assert_eq!(settings.stream_changed_schemas, ["hls"]);
         assert_eq!(settings.max_stream_wait, Duration::from_millis(700));

@@ -574,7 +574,7 @@ pub(crate) fn to_dead(event: Event, attempts: u32, failure: &Failure, now_unix_m
         failed_unix_ms: now_unix_ms,
         attempts,
         class: failure.class.name().to_owned(),
-        status: failure.status,
+        status: failure.status.unwrap_or(0),
         detail: failure.detail.clone(),
     }
 }

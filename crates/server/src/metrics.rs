@@ -202,11 +202,14 @@ fn engine(registry: &mut Registry, counts: &Counts) {
         "Requests refused because a bound was reached",
         counts.refused_at_limit,
     );
-    counter(
-        registry,
-        "not_found_coalesced",
-        "Players that shared an on_stream_not_found call with another one",
-        counts.not_found_coalesced,
+    let coalesced: Family<[(&str, &str); 1], Counter> = Family::default();
+    coalesced
+        .get_or_create(&[("event", "on_stream_not_found")])
+        .inc_by(counts.not_found_coalesced);
+    registry.register(
+        "hook_coalesced",
+        "Players that shared a hook call with another one, by event",
+        coalesced,
     );
 }
 

@@ -112,6 +112,10 @@ impl Server for Operator {
         }
     }
 
+    fn flush_hook_cache(&self, filter: &hooks::admission::Filter<'_>) -> usize {
+        self.0.hooks.withdraw_verdicts(filter)
+    }
+
     fn restart(&self) {
         let app = self.0.clone();
         info!("the API asks for a restart");

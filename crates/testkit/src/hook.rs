@@ -68,6 +68,8 @@ pub enum Answer {
     Never,
     /// Takes the request and closes the connection without a byte.
     Close,
+    /// The answer behind it, with one more header field: name, value.
+    Headed(&'static str, String, Box<Answer>),
     /// The answer behind it, but not before the time has passed.
     After(Duration, Box<Answer>),
     /// The answer behind it, but not before the gate is open.
@@ -83,6 +85,11 @@ impl Answer {
     /// A refusal with `code` -1 and this message.
     pub fn refuse(msg: &str) -> Self {
         Self::Json(json!({"code": -1, "msg": msg}))
+    }
+
+    /// This answer with one more header field.
+    pub fn with_header(self, name: &'static str, value: impl Into<String>) -> Self {
+        Self::Headed(name, value.into(), Box::new(self))
     }
 
     /// This answer, given `delay` after the request arrived.
@@ -359,8 +366,13 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, connection: u64,
             .clone();
         let mut answer = script(&request);
         shared.received.push(request);
+        let mut more = String::new();
         let (status, kind, body) = loop {
             match answer {
+                Answer::Headed(name, value, behind) => {
+                    more.push_str(&format!("{name}: {value}\r\n"));
+                    answer = *behind;
+                }
                 Answer::After(delay, behind) => {
                     tokio::time::sleep(delay).await;
                     answer = *behind;
@@ -377,7 +389,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, connection: u64,
             }
         };
         let head = format!(
-            "HTTP/1.1 {status} Scripted\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 {status} Scripted\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{more}\r\n",
             body.len()
         );
         if stream

@@ -10,6 +10,7 @@ pub mod server;
 pub mod sessions;
 pub mod streams;
 pub mod timeline;
+pub mod verdicts;
 
 use crate::dispatch::Call;
 use crate::reply::{Failure, Reply};

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Request, StatusCode};
 use config::Config;
+use hooks::admission::Filter;
 use hooks::object::Statistic;
 use lifecycle::op::{FfmpegView, JobState, PullView, PushView, TimelineView};
 use lifecycle::{JobId, Op, OpError, OpReply, SessionId};
@@ -47,6 +48,8 @@ pub struct Fake {
     /// What was asked of the engine.
     pub operations: Mutex<Vec<Op>>,
     pub restarts: AtomicU32,
+    /// The filters by which verdicts were withdrawn: vhost, app, stream.
+    pub flushed: Mutex<Vec<[Option<String>; 3]>>,
 }
 
 impl Default for Fake {
@@ -67,6 +70,7 @@ impl Default for Fake {
             load: Vec::new(),
             operations: Mutex::default(),
             restarts: AtomicU32::new(0),
+            flushed: Mutex::default(),
         };
         fake.set("api.secret", SECRET);
         fake
@@ -249,6 +253,13 @@ impl Server for Fake {
 
     async fn load(&self, _: Pool) -> Vec<WorkerLoad> {
         self.load.clone()
+    }
+
+    fn flush_hook_cache(&self, filter: &Filter<'_>) -> usize {
+        let parts = [filter.vhost, filter.app, filter.stream].map(|part| part.map(str::to_owned));
+        let mut flushed = self.flushed.lock();
+        flushed.push(parts);
+        flushed.len()
     }
 
     fn restart(&self) {

@@ -73,7 +73,7 @@ fn every_endpoint_of_zlm_has_golden_files() {
     let cases = cases();
     for route in api::routes::ROUTES
         .iter()
-        .filter(|route| route.name != "getStreamTimeline")
+        .filter(|route| !["getStreamTimeline", "flushHookCache"].contains(&route.name))
     {
         let prefix = format!("{}.", route.name);
         assert!(
@@ -452,9 +452,9 @@ fn compare_response(case: &Case, got: &Response, wrong: &mut Vec<String>) {
     if name.starts_with("getApiList.") && got["data"].is_array() {
         let ours = got["data"].as_array().expect("paths");
         let known = expected["json"]["data"].as_array().expect("paths");
-        let own = json!("/index/api/getStreamTimeline");
+        let own = ["getStreamTimeline", "flushHookCache"].map(|name| json!(format!("/index/api/{name}")));
         assert!(
-            ours.len() > 30 && ours.iter().all(|path| known.contains(path) || *path == own),
+            ours.len() > 30 && ours.iter().all(|path| known.contains(path) || own.contains(path)),
             "{name}: {ours:?}"
         );
         return;

@@ -681,3 +681,22 @@ async fn a_timeline_shows_times_of_the_calendar() {
     let missing = client.call("getStreamTimeline", "vhost=v&app=live").await;
     assert_eq!(missing["code"], -300);
 }
+
+#[tokio::test]
+async fn kept_verdicts_are_withdrawn_by_filter() {
+    let client = client(|_| {});
+    let all = client.call("flushHookCache", "").await;
+    assert_eq!(all, json!({"code": 0, "count_flushed": 1}));
+    client.call("flushHookCache", "app=live&stream=&vhost=v").await;
+    let one = client.call("flushHookCache", "stream=a%2Fb").await;
+    assert_eq!(one["count_flushed"], 3);
+    let part = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        *client.server.flushed.lock(),
+        [
+            [None, None, None],
+            [part("v"), part("live"), None],
+            [None, None, part("a/b")]
+        ]
+    );
+}

@@ -97,6 +97,18 @@ pub struct Hook {
     pub max_inflight: u32,
     /// Most calls that wait for their turn.
     pub queue_len: u32,
+    /// The longest time that a verdict is served without asking; zero is off.
+    pub cache_max: Duration,
+    /// A kept verdict is for the client's address only.
+    pub cache_by_address: bool,
+    /// Names of hooks whose questions are answered although their receiver is away.
+    pub fail_open: Vec<String>,
+    /// Refusals within the window after which an address is refused without a call; 0 is off.
+    pub deny_limit: u32,
+    /// The window.
+    pub deny_window: Duration,
+    /// How long an address is refused without a call.
+    pub deny_block: Duration,
 }
 
 impl Hook {
@@ -434,6 +446,71 @@ pub(super) const KEYS: &[Key] = &[
         },
         "Most questions to one receiver that wait for their turn. Beyond it a question counts as failed, which is counted. Notices have a bound of their own: 10,000 or 64 MiB.",
     ),
+    Key::own(
+        "hook.cache_max_sec",
+        "600",
+        Hot,
+        Kind::Seconds {
+            min: 0.0,
+            max: 600.0,
+            place: Some(|c| &mut c.hook.cache_max),
+        },
+        "The longest time that a verdict of `on_play` is served again without asking, in seconds, if the receiver lets it by the header `Tidegate-Cache-Seconds` of its answer; a refusal at most 5 s. 0 is off.",
+    ),
+    Key::own(
+        "hook.cache_by_address",
+        "1",
+        Hot,
+        Kind::Bool(Some(|c| &mut c.hook.cache_by_address)),
+        "Serve a kept verdict to the client's address only. With 0 whoever shows the same parameters gets it, a token that was meant for one client too.",
+    ),
+    Key::own(
+        "hook.fail_open",
+        "",
+        Hot,
+        Kind::Words {
+            words: &["on_publish", "on_play", "on_http_access"],
+            refused: &[(
+                "on_rtsp_auth",
+                "on_rtsp_auth cannot fail open: without an answer there is no password to compare with",
+            )],
+            place: Some(|c| &mut c.hook.fail_open),
+        },
+        "Hooks whose questions are answered although their receiver is away, with `/` or `,` between them: by its last verdict about the same, if that is at most 5 min old, else as if the hook were off. A refusal is never turned into consent. Empty: a receiver that is away lets nobody in.",
+    ),
+    Key::own(
+        "hook.deny_limit",
+        "0",
+        Hot,
+        Kind::Count {
+            min: 0,
+            max: 1_000_000,
+            place: Some(|c| &mut c.hook.deny_limit),
+        },
+        "Refusals by receivers within `deny_window_sec` after which further requests from the same address (IPv6: the same /64) are refused without asking; 10 is a good value where each client has an address of its own. 0 is off, since many viewers may share one address.",
+    ),
+    Key::own(
+        "hook.deny_window_sec",
+        "60",
+        Hot,
+        Kind::Seconds {
+            min: 1.0,
+            max: 86_400.0,
+            place: Some(|c| &mut c.hook.deny_window),
+        },
+        "The time within which `hook.deny_limit` refusals are too many, in seconds, counted from the first one.",
+    ),
+    Key::own(
+        "hook.deny_block_sec",
+        "60",
+        Hot,
+        Kind::Seconds {
+            min: 1.0,
+            max: 86_400.0,
+            place: Some(|c| &mut c.hook.deny_block),
+        },
+        "How long an address with too many refusals is refused without asking, in seconds.",
+    ),
 ];
 
 #[cfg(test)]
@@ -460,5 +537,35 @@ mod tests {
         assert_eq!(hook.none_reader_retry(delay), delay);
         hook.none_reader_retry = Duration::from_secs(1);
         assert_eq!(hook.none_reader_retry(delay), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn only_questions_that_have_a_default_can_fail_open() {
+        let set = |text: &str| {
+            let outcome = crate::Config::default().set(&[("hook.fail_open".to_owned(), text.to_owned())]);
+            let refused: Vec<String> = outcome.rejected.iter().map(ToString::to_string).collect();
+            (outcome.config.hook.fail_open, refused.concat())
+        };
+        for text in [
+            "on_play/on_publish",
+            "on_play,on_publish",
+            " on_play , on_publish/",
+        ] {
+            assert_eq!(set(text).0, ["on_play", "on_publish"], "{text}");
+        }
+        assert_eq!(set("").0, [""; 0]);
+        let (kept, refused) = set("on_play/on_rtsp_auth");
+        assert_eq!(kept, [""; 0]);
+        assert!(
+            refused.contains("there is no password to compare with"),
+            "{refused}"
+        );
+        for unknown in ["on_Play", "on_rtsp_realm", "on_stream_not_found", "all"] {
+            let (_, refused) = set(unknown);
+            assert!(
+                refused.contains("any of on_publish, on_play, on_http_access"),
+                "{refused}"
+            );
+        }
     }
 }

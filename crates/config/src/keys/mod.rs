@@ -150,10 +150,18 @@ mod tests {
                 "x,/y",
                 "1111111111111111111111111111111111111111111111111111111111111111",
             ];
-            let templates = ["%s a %s %s", "reject", "takeover", "registered", "omit", "json"];
+            let words = [
+                "%s a %s %s",
+                "reject",
+                "takeover",
+                "registered",
+                "omit",
+                "json",
+                "on_play",
+            ];
             let mut base = Config::blank();
             key.apply(key.default, &mut base).unwrap();
-            let changed = others.into_iter().chain(templates).any(|text| {
+            let changed = others.into_iter().chain(words).any(|text| {
                 let mut config = base.clone();
                 key.apply(text, &mut config).is_ok() && format!("{config:?}") != format!("{base:?}")
             });

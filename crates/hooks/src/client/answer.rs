@@ -1,6 +1,7 @@
 //! What a receiver said, and how long it took.
 
 use crate::failure::{Class, Failure, NetworkCode};
+use crate::reply::CACHE_SECONDS;
 use bytes::{Bytes, BytesMut};
 use hyper::header::RETRY_AFTER;
 use hyper::{HeaderMap, Version};
@@ -29,6 +30,8 @@ pub struct Reply {
     pub status: u16,
     /// Header `Retry-After`, from now; at most a day.
     pub retry_after: Option<Duration>,
+    /// Header `Tidegate-Cache-Seconds`: how long a verdict may be served without asking; zero is not at all.
+    pub consent: Duration,
     /// The body; if the status is not 200, what came of its first [`MAX_ERROR_BODY`] bytes within [`ERROR_BODY_WAIT`].
     pub body: Bytes,
 }
@@ -80,6 +83,7 @@ impl Timing {
 pub(super) struct Reading {
     status: u16,
     retry_after: Option<Duration>,
+    consent: Duration,
     body: BytesMut,
 }
 
@@ -88,6 +92,7 @@ impl Reading {
         Self {
             status,
             retry_after: retry_after(headers, SystemTime::now()),
+            consent: consent(headers),
             body: BytesMut::new(),
         }
     }
@@ -125,6 +130,7 @@ impl Reading {
         Reply {
             status: self.status,
             retry_after: self.retry_after,
+            consent: self.consent,
             body: self.body.freeze(),
         }
     }
@@ -132,6 +138,14 @@ impl Reading {
 
 pub(super) fn too_large(detail: String) -> Failure {
     Failure::network(Class::TooLarge, NetworkCode::Other, detail)
+}
+
+/// A header that is no whole number consents to nothing.
+fn consent(headers: &HeaderMap) -> Duration {
+    let seconds = headers
+        .get(CACHE_SECONDS)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or(0))
 }
 
 /// Seconds or a date (RFC 9110, section 10.2.3); anything else is as good as none.

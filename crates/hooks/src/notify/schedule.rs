@@ -58,8 +58,8 @@ impl Plan {
                 }
             }
             Self::Durable => {
-                let hopeless = matches!(failure.status, 400 | 401 | 403 | 404 | 413);
-                if failure.status == 410 {
+                let hopeless = matches!(failure.status, Some(400 | 401 | 403 | 404 | 413));
+                if failure.status == Some(410) {
                     return Verdict::Gone;
                 }
                 if matches!(failure.class, Class::BadUrl | Class::Forbidden)
@@ -82,7 +82,7 @@ impl Plan {
 
 /// Whether a failure says that there was too much at once.
 pub(super) const fn is_too_much(failure: &Failure) -> bool {
-    matches!(failure.status, 429 | 502 | 503 | 504)
+    matches!(failure.status, Some(429 | 502 | 503 | 504))
 }
 
 #[cfg(test)]

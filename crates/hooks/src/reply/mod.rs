@@ -5,10 +5,18 @@ pub mod overrides;
 
 use crate::failure::{Class, Failure};
 use serde_json::{Map, Number, Value};
+use std::time::Duration;
 
 /// A successful answer: status 200, a JSON object, an integer `code` of 0.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer(Map<String, Value>);
+pub struct Answer {
+    members: Map<String, Value>,
+    /// How long the receiver lets its consent be served without asking ([`CACHE_SECONDS`]); zero is not at all.
+    pub consent: Duration,
+}
+
+/// The header of an answer that lets the verdict be served to the same question for so many seconds. Tidegate's own addition.
+pub const CACHE_SECONDS: &str = "tidegate-cache-seconds";
 
 /// A member of an answer that has a type its reader cannot take; the whole answer then counts as failed, and is not asked for
 /// again.
@@ -43,7 +51,10 @@ pub fn judge(status: u16, body: &[u8]) -> Result<Answer, Failure> {
     };
     let code = members.get("code").unwrap_or(&Value::Null);
     match whole(code) {
-        Some(0) => Ok(Answer(members)),
+        Some(0) => Ok(Answer {
+            members,
+            consent: Duration::ZERO,
+        }),
         Some(code) => {
             let msg = members.get("msg").unwrap_or(&Value::Null);
             let text = format!("[auth failed]: code:{code} msg:{msg}");
@@ -70,11 +81,19 @@ pub fn judge_status(status: u16) -> Result<Answer, Failure> {
     }
 }
 
+/// Adds to a verdict how long its receiver lets it be kept.
+pub(crate) fn consented(judged: Result<Answer, Failure>, consent: Duration) -> Result<Answer, Failure> {
+    match judged {
+        Ok(answer) => Ok(Answer { consent, ..answer }),
+        Err(failure) => Err(Failure { consent, ..failure }),
+    }
+}
+
 impl Answer {
     /// A member read as a boolean: numbers are true unless zero; `null` or absent is false. Texts are not booleans: in ZLM
     /// `"close":"true"` does not close.
     pub fn boolean(&self, name: &'static str) -> Result<bool, BadMember> {
-        match self.0.get(name) {
+        match self.members.get(name) {
             None | Some(Value::Null) => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
             Some(Value::Number(number)) => Ok(number.as_f64() != Some(0.0)),
@@ -88,7 +107,7 @@ impl Answer {
 
     /// A member read as text: numbers and booleans are turned into text; `null` or absent is empty.
     pub fn text(&self, name: &'static str) -> Result<String, BadMember> {
-        match self.0.get(name) {
+        match self.members.get(name) {
             None => Ok(String::new()),
             Some(value) => to_text(value).ok_or(BadMember {
                 name,
@@ -100,7 +119,7 @@ impl Answer {
 
     /// A member read as an integer: fractions are cut off, `true` is 1; `null` or absent is 0.
     pub fn integer(&self, name: &'static str) -> Result<i64, BadMember> {
-        match self.0.get(name) {
+        match self.members.get(name) {
             None | Some(Value::Null) => Ok(0),
             Some(Value::Bool(flag)) => Ok(i64::from(*flag)),
             Some(value @ Value::Number(number)) => {
@@ -128,7 +147,7 @@ impl Answer {
 
     /// All members.
     pub const fn members(&self) -> &Map<String, Value> {
-        &self.0
+        &self.members
     }
 }
 

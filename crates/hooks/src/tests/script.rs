@@ -34,6 +34,14 @@ pub fn response(status: u16, body: impl AsRef<[u8]>) -> Reply {
     Reply::Send(bytes)
 }
 
+/// A response with status 200 and this value of `Tidegate-Cache-Seconds`.
+pub fn kept(body: &str, seconds: &str) -> Reply {
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 200 X\r\nTidegate-Cache-Seconds: {seconds}\r\nContent-Length: {length}\r\n\r\n");
+    Reply::Send([head.as_bytes(), body.as_bytes()].concat())
+}
+
 /// `code` 0.
 pub fn yes() -> Reply {
     response(200, r#"{"code":0}"#)

@@ -91,6 +91,33 @@ fn a_viewer_whose_permission_is_still_being_asked_wins_over_the_answer_too() {
 }
 
 #[test]
+fn one_millisecond_before_the_answer_is_early_enough_and_one_after_is_a_new_start() {
+    let mut bench = Bench::with(delay(1_000));
+    bench.live(0, 1, "cam", ProtocolOptions::default());
+    bench.tick(1_000, &["ask on_stream_none_reader cam"]);
+    bench.play(2_999, 2, "cam", &["ask on_play s2"]);
+    bench.none_reader(3_000, "cam", Advice::Close, &[]);
+    bench.let_play(3_001, 2, &["s2 play ok"]);
+    // It leaves again: the delay runs in full, and this time it comes back too late.
+    bench.ended(4_000, 2, true, &[]);
+    bench.tick(4_999, &[]);
+    bench.tick(5_000, &["ask on_stream_none_reader cam"]);
+    bench.none_reader(
+        6_000,
+        "cam",
+        Advice::Close,
+        &["kick s1", "-rtmp cam", "remove cam"],
+    );
+    bench.play(6_001, 3, "cam", &["ask on_play s3"]);
+    bench.let_play(6_002, 3, &["ask on_stream_not_found cam"]);
+    bench.ended(6_003, 1, true, &[]);
+    bench.publish(6_004, 4, "cam", &["ask on_publish s4"]);
+    let allowed = allow(ProtocolOptions::default());
+    bench.reply(6_005, "on_publish s4", allowed, &["open cam", "s4 publish ok"]);
+    bench.ready(6_006, "cam", &["register cam rtmp", "+rtmp cam", "s3 play ok"]);
+}
+
+#[test]
 fn the_question_waits_for_a_permission_that_is_being_asked() {
     let mut bench = Bench::with(delay(1_000));
     bench.live(0, 1, "cam", ProtocolOptions::default());

@@ -52,6 +52,64 @@ fn many_players_of_a_missing_stream_ask_once_and_are_released_together() {
     bench.ready(9, "cam", &expected.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
+/// Ten thousand players that all may play wait for "cam"; the service was asked once.
+fn ten_thousand_wait() -> Bench {
+    let mut bench = Bench::with(Settings {
+        max_waiting: CROWD as usize,
+        ..Settings::default()
+    });
+    for session in 1..=CROWD {
+        bench.play(0, session, "cam", &[&format!("ask on_play s{session}")]);
+    }
+    bench.let_play(1, 1, &["ask on_stream_not_found cam"]);
+    for session in 2..=CROWD {
+        bench.let_play(1, session, &[]);
+    }
+    bench
+}
+
+const CROWD: u64 = 10_000;
+
+#[test]
+fn ten_thousand_players_of_a_missing_stream_are_one_call_and_one_source_and_all_play() {
+    let mut bench = ten_thousand_wait();
+    bench.op(2, Op::AddPull(pull_spec("cam")), &["pull cam"]);
+    bench.not_found(3, "cam", Advice::Keep, &[]);
+    bench.job(
+        4,
+        |job| Event::PullOpened { job },
+        &["open cam", "accept cam", "op1 key __defaultVhost__/live/cam"],
+    );
+    let mut expected = vec!["register cam rtmp".to_owned(), "+rtmp cam".to_owned()];
+    expected.extend((1..=CROWD).map(|session| format!("s{session} play ok")));
+    bench.ready(5, "cam", &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    bench.op(6, Op::Counts, &["op2 list"]);
+    let Some(Ok(OpReply::Counts(counts))) = &bench.last_reply else {
+        panic!("counts")
+    };
+    assert_eq!(
+        (counts.playing, counts.waiting, counts.pulls),
+        (CROWD as usize, 0, 1)
+    );
+    assert_eq!(counts.not_found_coalesced, CROWD - 1);
+}
+
+#[test]
+fn ten_thousand_players_of_a_stream_that_there_is_not_are_one_call_and_all_fail() {
+    let mut bench = ten_thousand_wait();
+    let expected: Vec<_> = (1..=CROWD)
+        .map(|session| format!("s{session} play not found"))
+        .collect();
+    let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+    bench.not_found(3, "cam", Advice::Close, &expected);
+    bench.op(6, Op::Counts, &["op1 list"]);
+    let Some(Ok(OpReply::Counts(counts))) = &bench.last_reply else {
+        panic!("counts")
+    };
+    assert_eq!((counts.playing, counts.waiting), (0, 0));
+    assert_eq!(counts.open_questions, 0);
+}
+
 #[test]
 fn the_reference_behaviour_of_one_call_per_player_can_be_restored() {
     let mut bench = Bench::with(Settings {

@@ -5,7 +5,7 @@ use super::path::{Place, Scope, Target};
 use super::root::{Look, Root};
 use super::{Counters, Turns, excused};
 use crate::app::App;
-use crate::session::http::{SentHead, plain};
+use crate::session::http::{Gone, SentHead, plain};
 use api::PeerInfo;
 use axum::body::Body;
 use axum::http::header::{COOKIE, HeaderValue};
@@ -88,7 +88,17 @@ pub async fn check(app: &App, request: &Parts, target: &Target, place: &Place, v
         params: asked.query,
         headers: &sent.map(SentHead::headers).unwrap_or_default(),
     };
-    match app.hooks.http_access(&visit, Some(PATIENCE)).await {
+    let gone = request.extensions.get::<Gone>().cloned().unwrap_or_default();
+    let answer = tokio::select! {
+        biased;
+        answer = app.hooks.http_access(&visit, Some(PATIENCE)) => answer,
+        // Nobody else waits for it.
+        () = gone.wait() => {
+            let text = "the client closed the connection before it was answered".to_owned();
+            return Gate::Shut(plain(StatusCode::BAD_REQUEST, text));
+        }
+    };
+    match answer {
         // Switched off meanwhile.
         Permission::Unasked => in_range(),
         Permission::Failed(failure) => denied(app, failure.text, None),

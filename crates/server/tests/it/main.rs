@@ -4,6 +4,7 @@ mod api_live;
 mod browser;
 mod chromium;
 mod clients;
+mod decisions;
 mod edges;
 mod ffmpeg_source;
 mod files;

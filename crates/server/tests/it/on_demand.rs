@@ -90,15 +90,15 @@ async fn a_stream_opens_for_its_first_viewer_and_closes_after_the_last_over_http
 }
 
 #[tokio::test]
-async fn two_hundred_viewers_of_a_missing_stream_cause_one_hook_and_all_play() -> Result<()> {
+async fn five_hundred_viewers_of_a_missing_stream_cause_one_hook_and_all_play() -> Result<()> {
     let (camera, _publisher) = camera().await?;
     let hooks = HookServer::start_consenting().await?;
     let server = serve_hooked(&hooks, "").await?;
     let mut opening = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..500 {
         opening.push(FlvViewer::ask(server.address("http"), "live/cam").await?);
     }
-    hooks.wait_for_count("on_play", 200, SOON).await;
+    hooks.wait_for_count("on_play", 500, SOON).await;
     let source = camera.url_rtmp("live/source");
     assert_eq!(
         server.api("addStreamProxy", &proxy("live", "cam", &source)).await["code"],
@@ -114,6 +114,9 @@ async fn two_hundred_viewers_of_a_missing_stream_cause_one_hook_and_all_play() -
     }
     assert_eq!(hooks.received("on_stream_not_found").len(), 1);
     assert_eq!(players_of(&camera).await, 1, "one pull");
+    let metrics = server.get("/metrics").await?.text();
+    let coalesced = "tidegate_hook_coalesced_total{event=\"on_stream_not_found\"} 499";
+    assert!(metrics.lines().any(|line| line == coalesced), "{metrics}");
     Ok(())
 }
 
@@ -218,6 +221,30 @@ async fn a_viewer_that_returns_before_the_answer_keeps_the_stream() -> Result<()
         viewer.picture().await?;
     }
     assert!(is_online(&server, "live", "cam").await);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_viewer_that_returns_after_the_answer_gets_the_stream_anew() -> Result<()> {
+    let (camera, _publisher) = camera().await?;
+    let hooks = HookServer::start(closing).await?;
+    let server = serve_hooked(&hooks, "").await?;
+    let source = camera.url_rtmp("live/source");
+    for round in 1..=3 {
+        let opening = FlvViewer::ask(server.address("http"), "live/cam").await?;
+        hooks.wait_for_count("on_stream_not_found", round, SOON).await;
+        let added = server.api("addStreamProxy", &proxy("live", "cam", &source)).await;
+        assert_eq!(added["code"], 0, "{added}");
+        let mut viewer = opening.await?;
+        assert!(
+            viewer.picture().await?.key,
+            "round {round}: it begins with a key frame"
+        );
+        drop(viewer);
+        hooks.wait_for_count("on_stream_none_reader", round, SOON).await;
+        // The next one comes as soon as the stream is gone.
+        offline(&server, "live", "cam").await;
+    }
     Ok(())
 }
 

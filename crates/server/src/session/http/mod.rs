@@ -22,10 +22,12 @@ use bytes::BytesMut;
 use head::{Head, HeadError};
 use live::{Opened, Viewing};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
@@ -109,15 +111,21 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
         };
         let headless = head.method == Method::HEAD;
         let keep_alive = head.keep_alive;
-        let request = request::build(accepted, head, body);
-        let router = app.router();
-        let response = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(None),
-            response = router.oneshot(request) => match response {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
+        let mut request = request::build(accepted, head, body);
+        let gone = Gone::default();
+        request.extensions_mut().insert(gone.clone());
+        // It is answered to the end even if the client leaves: what an endpoint of the API began is not left half done.
+        let mut answered = pin!(app.router().oneshot(request));
+        let response = loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(None),
+                response = &mut answered => match response {
+                    Ok(response) => break response,
+                    Err(never) => match never {},
+                },
+                () = left(&mut accepted.io, &mut buffer), if !gone.0.is_cancelled() => gone.0.cancel(),
+            }
         };
         let close = !keep_alive || stop.is_cancelled() || response::wants_close(&response);
         response::write(app, accepted, response, close, headless).await?;
@@ -125,6 +133,29 @@ async fn requests<S: Io>(app: &Arc<App>, accepted: &mut Accepted<S>) -> io::Resu
             return Ok(None);
         }
     }
+}
+
+/// Tells whoever answers a request that its client left, or at least closed its side of the connection. In the extensions of each request.
+#[derive(Clone, Debug, Default)]
+pub struct Gone(CancellationToken);
+
+impl Gone {
+    /// Ends when the client has left.
+    pub async fn wait(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+/// Ends when the client leaves. What it sends meanwhile (the next request of a pipelining client) is kept; beyond a bound the kernel keeps
+/// it, and whether the client leaves is not seen.
+async fn left<S: Io>(io: &mut S, buffer: &mut BytesMut) {
+    while buffer.len() < MAX_HEAD {
+        match io.read_buf(buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+    std::future::pending().await
 }
 
 /// Ends the connection with a refusal of a request that was not read to its end. What the client still sends is read away for a

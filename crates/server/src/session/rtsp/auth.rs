@@ -93,6 +93,7 @@ pub async fn check(
             Checked::Challenged { challenges, last },
         );
     }
+    let known = password.is_ok();
     let right = password.is_ok_and(|password| {
         let secret = if password.encrypted {
             Secret::Ha1Md5(password.text)
@@ -104,6 +105,9 @@ pub async fn check(
     let checked = if right {
         Checked::Authenticated
     } else {
+        if known {
+            app.hooks.wrong_password(&access);
+        }
         again(true)
     };
     (gate, checked)
