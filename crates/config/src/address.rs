@@ -1,7 +1,7 @@
 //! Addresses, address ranges and port ranges of the configuration.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address to listen on. The default is `::`, all addresses of both kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,8 @@ impl PortRange {
     }
 }
 
-/// The addresses of `http.allow_ip_range` (api.md, section 1.4).
+/// A list of addresses, such as `http.allow_ip_range` (api.md, section 1.4): `10.0.0.1`, `10.0.0.1-10.0.0.9`, and beyond ZLM
+/// `10.0.0.0/8`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IpRanges(Vec<(IpAddr, IpAddr)>);
 
@@ -53,17 +54,29 @@ const MAX_RANGES: usize = 1024;
 
 /// The part of a list that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum BadRange {
+pub enum BadRange {
+    /// It is no address.
     NotAnAddress(String),
+    /// What stands behind `/` is no length of a prefix, or the address has bits behind it.
+    Prefix(String),
+    /// From an address of one kind to one of the other.
     TwoKinds(String),
+    /// The last address is before the first.
     Backwards(String),
+    /// The list is too long.
     TooMany,
 }
+
+impl std::error::Error for BadRange {}
 
 impl fmt::Display for BadRange {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BadRange::NotAnAddress(part) => write!(out, "`{part}` is not an address"),
+            BadRange::Prefix(part) => write!(
+                out,
+                "`{part}` is no network: behind `/` stands the number of leading bits, and the others are 0"
+            ),
             BadRange::TwoKinds(part) => write!(out, "`{part}` mixes IPv4 and IPv6"),
             BadRange::Backwards(part) => write!(out, "`{part}` ends before it begins"),
             BadRange::TooMany => write!(out, "there are more than {MAX_RANGES} ranges"),
@@ -72,11 +85,20 @@ impl fmt::Display for BadRange {
 }
 
 impl IpRanges {
-    pub(crate) fn parse(text: &str) -> Result<Self, BadRange> {
+    /// Reads a list, separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// A part cannot be read, or there are more than 1024.
+    pub fn parse(text: &str) -> Result<Self, BadRange> {
         let mut ranges = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             if ranges.len() == MAX_RANGES {
                 return Err(BadRange::TooMany);
+            }
+            if let Some((address, bits)) = part.split_once('/') {
+                ranges.push(network(address, bits).ok_or_else(|| BadRange::Prefix(part.to_owned()))?);
+                continue;
             }
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let address = |text: &str| {
@@ -105,6 +127,25 @@ impl IpRanges {
             first.is_ipv4() == address.is_ipv4() && (*first..=*last).contains(&address)
         };
         self.0.is_empty() || self.0.iter().any(inside)
+    }
+}
+
+/// The first and the last address of a network (RFC 4632, section 3.1; RFC 4291, section 2.3).
+fn network(address: &str, bits: &str) -> Option<(IpAddr, IpAddr)> {
+    let bits: u32 = bits.trim().parse().ok()?;
+    match address.trim().parse().ok()? {
+        IpAddr::V4(first) => {
+            let host = u32::MAX.checked_shr(bits).unwrap_or(0);
+            let last = first.to_bits() | host;
+            (bits <= 32 && first.to_bits() & host == 0)
+                .then(|| (IpAddr::V4(first), IpAddr::V4(Ipv4Addr::from_bits(last))))
+        }
+        IpAddr::V6(first) => {
+            let host = u128::MAX.checked_shr(bits).unwrap_or(0);
+            let last = first.to_bits() | host;
+            (bits <= 128 && first.to_bits() & host == 0)
+                .then(|| (IpAddr::V6(first), IpAddr::V6(Ipv6Addr::from_bits(last))))
+        }
     }
 }
 
@@ -153,6 +194,38 @@ mod tests {
                 .unwrap()
                 .contains("2001:db8::1".parse().unwrap())
         );
+    }
+
+    #[test]
+    fn networks_are_ranges() {
+        let ranges = IpRanges::parse("10.0.0.0/8, 192.168.1.7/32,2001:db8::/32").unwrap();
+        for inside in [
+            "10.255.255.255",
+            "192.168.1.7",
+            "2001:db8:ffff::1",
+            "::ffff:10.1.1.1",
+        ] {
+            assert!(ranges.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["11.0.0.0", "192.168.1.8", "2001:db9::"] {
+            assert!(!ranges.contains(outside.parse().unwrap()), "{outside}");
+        }
+        let all = IpRanges::parse("0.0.0.0/0").unwrap();
+        assert!(all.contains("8.8.8.8".parse().unwrap()) && !all.contains("::1".parse().unwrap()));
+        for wrong in [
+            "10.0.0.0/33",
+            "10.0.0.1/8",
+            "::/129",
+            "10.0.0.0/",
+            "10.0/8",
+            "::1/-1",
+        ] {
+            assert_eq!(
+                IpRanges::parse(wrong),
+                Err(BadRange::Prefix(wrong.to_owned())),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]
