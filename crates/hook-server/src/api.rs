@@ -100,7 +100,8 @@ type Io = TokioIo<Box<dyn Stream>>;
 /// A connection, driven by the call that uses it: dropping the call closes it.
 struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: Pin<Box<http1::Connection<Io, Full<Bytes>>>>,
+    /// `None` once it has ended.
+    driver: Option<Pin<Box<http1::Connection<Io, Full<Bytes>>>>>,
     last_used: Instant,
 }
 
@@ -157,9 +158,12 @@ impl Api {
         if let Some(mut connection) = kept {
             // A kept connection can have been closed meanwhile. All calls made here may be repeated: what is opened twice is "already
             // there", what is closed twice is gone.
-            if let Ok(body) = self.on(&mut connection, name, body).await {
-                self.keep(connection);
-                return Ok(body);
+            match self.on(&mut connection, name, body).await {
+                Err(ApiError::Broken(..)) => {}
+                answer => {
+                    self.keep(connection);
+                    return answer;
+                }
             }
         }
         let mut connection = self.connect().await?;
@@ -184,6 +188,7 @@ impl Api {
             .map_err(|error| broken(&error))?;
         let Connection { sender, driver, .. } = connection;
         let mut answered = pin!(async {
+            sender.ready().await.map_err(|error| broken(&error))?;
             let response = sender
                 .send_request(request)
                 .await
@@ -196,11 +201,14 @@ impl Api {
                 status => Err(ApiError::Status(self.server.shown(), status)),
             }
         });
-        tokio::select! {
-            biased;
-            answered = &mut answered => return answered,
-            // Whatever it was, the request is told.
-            _ended = driver => {}
+        if let Some(running) = driver {
+            tokio::select! {
+                biased;
+                answered = &mut answered => return answered,
+                _ended = running => {}
+            }
+            // What was sent or would be is told only when it is dropped.
+            *driver = None;
         }
         answered.await
     }
@@ -214,7 +222,7 @@ impl Api {
     fn keep(&self, mut connection: Connection) {
         connection.last_used = Instant::now();
         let mut idle = self.idle.lock();
-        if !connection.sender.is_closed() && idle.len() < MAX_IDLE {
+        if connection.driver.is_some() && !connection.sender.is_closed() && idle.len() < MAX_IDLE {
             idle.push(connection);
         }
     }
@@ -252,7 +260,7 @@ impl Api {
             .map_err(|error| failed(error.to_string()))?;
         Ok(Connection {
             sender,
-            driver: Box::pin(driver),
+            driver: Some(Box::pin(driver)),
             last_used: Instant::now(),
         })
     }
@@ -288,6 +296,128 @@ fn form(secret: &str, params: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    async fn listen() -> (TcpListener, Api) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let text = format!("api = \"http://a:b@{address}/zlm\"\nsecret = \"s&\"");
+        let server = toml_edit::de::from_str(&text).unwrap();
+        (listener, Api::new(server, Metrics::default()))
+    }
+
+    /// The next request, up to `end`.
+    async fn request(socket: &mut TcpStream, end: &str) -> String {
+        let mut text = String::new();
+        while !text.ends_with(end) {
+            let mut bytes = [0; 1024];
+            let count = socket.read(&mut bytes).await.unwrap();
+            assert_ne!(count, 0, "closed after {text:?}");
+            text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        }
+        text
+    }
+
+    fn answer(status: &str, body: &str) -> String {
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    #[tokio::test]
+    async fn calls_share_a_connection_and_one_that_was_closed_is_replaced() {
+        let (listener, api) = listen().await;
+        let calls = async {
+            for number in 0..4 {
+                let number = number.to_string();
+                let reply = api.call("addStreamProxy", &[("n", &number)], SOON).await;
+                assert_eq!(reply.map(|reply| reply.msg), Ok(number));
+            }
+        };
+        let served = async {
+            for of_connection in [0..3, 3..4] {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                for number in of_connection {
+                    let text = request(&mut socket, &format!("secret=s%26&n={number}")).await;
+                    assert!(
+                        text.starts_with("POST /zlm/index/api/addStreamProxy HTTP/1.1\r\n"),
+                        "{text}"
+                    );
+                    assert!(
+                        text.to_ascii_lowercase()
+                            .contains("authorization: basic ytpi\r\n"),
+                        "{text}"
+                    );
+                    let body = format!("{{\"code\":0,\"msg\":\"{number}\"}}");
+                    socket
+                        .write_all(answer("200 OK", &body).as_bytes())
+                        .await
+                        .unwrap();
+                }
+            }
+        };
+        tokio::join!(calls, served);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_is_named() {
+        let (listener, api) = listen().await;
+        let shown = api.server.shown();
+        let large = format!("{{\"code\":0,\"msg\":\"{}\"}}", "x".repeat(MAX_ANSWER));
+        for (sent, expected) in [
+            (
+                answer("404 Not Found", "{}"),
+                format!("{shown} answered with status 404"),
+            ),
+            (
+                answer("200 OK", "[]"),
+                format!("{shown} did not answer with JSON that has a code"),
+            ),
+            (
+                answer("200 OK", "{\"code\":\"0\"}"),
+                format!("{shown} did not answer with JSON"),
+            ),
+            (
+                answer("200 OK", &large),
+                format!("the connection to {shown} broke: length limit exceeded"),
+            ),
+            (
+                "nonsense\r\n\r\n".to_owned(),
+                format!("the connection to {shown} broke"),
+            ),
+            (String::new(), format!("the connection to {shown} broke")),
+        ] {
+            api.idle.lock().clear();
+            let served = async {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                request(&mut socket, "secret=s%26").await;
+                // A client that has seen enough may close first.
+                let _ = socket.write_all(sent.as_bytes()).await;
+                let _ = socket.shutdown().await;
+                socket
+            };
+            let (answered, _socket) = tokio::join!(api.call("close_streams", &[], SOON), served);
+            let error = answered.unwrap_err().to_string();
+            assert!(error.contains(&expected), "{error}");
+        }
+        drop(listener);
+        api.idle.lock().clear();
+        let error = api.call("close_streams", &[], SOON).await.unwrap_err();
+        assert!(matches!(&error, ApiError::Connect(..)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_costs_its_limit() {
+        let (listener, api) = listen().await;
+        let reply = api.call("close_streams", &[], Duration::from_millis(50)).await;
+        assert_eq!(reply, Err(ApiError::Timeout(api.server.shown())));
+        drop(listener);
+    }
 
     #[test]
     fn forms_escape_what_would_be_misread() {

@@ -73,7 +73,7 @@ impl Decider {
 
     fn access(&self, verb: Verb, call: &Call<'_>, now: u64) -> Decision<'_> {
         let name = call.name();
-        if verb == Verb::Play {
+        if verb == Verb::Play && self.shared.closings.len() > 0 {
             self.shared.closings.cancel(&id(call));
         }
         let asking = Asking {

@@ -199,8 +199,11 @@ pub async fn run(args: &RunArgs, loaded: Loaded) -> anyhow::Result<()> {
 
 /// The signals that the server listens to, caught from the start so that none comes too early.
 pub struct Signals {
+    /// SIGTERM.
     pub terminate: Signal,
+    /// SIGINT.
     pub interrupt: Signal,
+    /// SIGHUP.
     pub hang_up: Signal,
 }
 

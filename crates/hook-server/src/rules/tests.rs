@@ -1,5 +1,6 @@
 use super::*;
 use config::Via;
+use proptest::prelude::*;
 
 const SERVER: &str = "[[server]]\napi = \"http://127.0.0.1:8080\"\nsecret = \"s3cret\"\n";
 
@@ -247,5 +248,14 @@ fn close_rules_go_before_sources() {
         ("other/a", Close::Never),
     ] {
         assert_eq!(rules.close(name), close, "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_too_strange_to_be_refused(text in "(\\[\\[?(access|source|close|server|journal)\\]\\]?\n|(action|pattern|url|on|close|api) = [\"\\[{]?[a-z0-9./:$(){}\"]{0,12}\n){0,6}|\\PC{0,60}") {
+        if let Err(BadRules::At { line, .. }) = Rules::parse(&text) {
+            prop_assert!(line >= 1 && line <= text.lines().count().max(1) + 1);
+        }
     }
 }

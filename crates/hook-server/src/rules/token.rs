@@ -152,6 +152,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use config::Secret;
+    use proptest::prelude::*;
 
     fn secrets(texts: &[&str]) -> OneOrMany<SecretText> {
         OneOrMany(texts.iter().map(|text| SecretText(Secret::new(*text))).collect())
@@ -193,6 +194,15 @@ mod tests {
             ("token=other&token=second", Unproven::WrongToken),
         ] {
             assert_eq!(token.check(wrong), Err(why), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_client_types_opens_nothing_by_chance(params in "\\PC{0,80}|((sign|expires|token)=[0-9a-f%&]{0,70}&?){0,4}") {
+            let token = Token { param: token_param(), values: secrets(&["a value that is long enough"]) };
+            prop_assert!(token.check(&params).is_err());
+            prop_assert!(signed(&["key"]).check("live/a", &params, 0).is_err());
         }
     }
 
