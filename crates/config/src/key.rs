@@ -391,7 +391,7 @@ impl Kind {
             Kind::Address(_) => "an IPv4 or IPv6 address".to_owned(),
             Kind::Group(_) => "an IPv4 multicast address, 224.0.0.0 to 239.255.255.255".to_owned(),
             Kind::IpRanges(_) => {
-                "IPv4 and IPv6 addresses, each alone or as min-max of one kind, with commas between, or empty for all"
+                "IPv4 and IPv6 addresses, each alone, as network/bits, or as min-max of one kind, with commas between, or empty for all"
                     .to_owned()
             }
             Kind::HookUrl(_) => "an http:// or https:// URL, or empty for off".to_owned(),

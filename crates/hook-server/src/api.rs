@@ -95,13 +95,13 @@ pub enum ApiError {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-type Io = TokioIo<Box<dyn Stream>>;
+type Driver = http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>;
 
 /// A connection, driven by the call that uses it: dropping the call closes it.
 struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     /// `None` once it has ended.
-    driver: Option<Pin<Box<http1::Connection<Io, Full<Bytes>>>>>,
+    driver: Option<Pin<Box<Driver>>>,
     last_used: Instant,
 }
 

@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::call::{Answer, Call, FileAnswer, Hook, PasswordAnswer};
 use crate::journal::Journal;
 use crate::open::{Opened, StreamId};
-use crate::rules::access::{Asking, Verb, Verdict};
+use crate::rules::access::{Asking, Judged, Verb, Verdict};
 use crate::rules::stream::Close;
 use crate::rules::viewer::Password;
 use crate::rules::{Rules, Unknown};
@@ -28,6 +28,18 @@ pub(crate) struct Decider {
 pub(crate) struct Decision<'a> {
     pub answer: Answer<'a>,
     pub result: &'static str,
+    /// How long the media server may remember the answer, in seconds.
+    pub cache_sec: u64,
+}
+
+impl<'a> Decision<'a> {
+    const fn new(answer: Answer<'a>, result: &'static str) -> Self {
+        Self {
+            answer,
+            result,
+            cache_sec: 0,
+        }
+    }
 }
 
 impl Decider {
@@ -60,14 +72,8 @@ impl Decider {
             Hook::HttpAccess => self.file(call),
             Hook::RtspRealm => self.realm(call),
             Hook::RtspAuth => self.password(call),
-            Hook::ShellLogin => Decision {
-                answer: Answer::refusal("there are no rules for logins"),
-                result: "deny",
-            },
-            Hook::News(_) | Hook::Event => Decision {
-                answer: Answer::success(),
-                result: "ok",
-            },
+            Hook::ShellLogin => Decision::new(Answer::refusal("there are no rules for logins"), "deny"),
+            Hook::News(_) | Hook::Event => Decision::new(Answer::success(), "ok"),
         }
     }
 
@@ -84,21 +90,23 @@ impl Decider {
             protocol: &call.protocol,
             now,
         };
-        match self.rules.judge(&asking) {
-            Verdict::Allow(options) => Decision {
-                answer: Answer {
+        let Judged { verdict, cache_sec } = self.rules.judge(&asking);
+        let decision = match verdict {
+            Verdict::Allow(options) => Decision::new(
+                Answer {
                     options: (verb == Verb::Publish).then_some(options),
                     ..Answer::success()
                 },
-                result: "allow",
-            },
+                "allow",
+            ),
             Verdict::Deny(why) => {
                 info!(?verb, name, ip = %call.ip, protocol = %call.protocol, "denied: {why}");
-                Decision {
-                    answer: Answer::refusal(why),
-                    result: "deny",
-                }
+                Decision::new(Answer::refusal(why), "deny")
             }
+        };
+        Decision {
+            cache_sec,
+            ..decision
         }
     }
 
@@ -109,17 +117,14 @@ impl Decider {
                 Unknown::Wait => false,
                 Unknown::Close => true,
             };
-            return Decision {
-                answer: Answer::closing(close),
-                result: if close { "unknown_closed" } else { "unknown_waits" },
-            };
+            return Decision::new(
+                Answer::closing(close),
+                if close { "unknown_closed" } else { "unknown_waits" },
+            );
         };
         let failed = |why: &str| {
             debug!(name, "players are sent away: {why}");
-            Decision {
-                answer: Answer::closing(true),
-                result: "open_failed",
-            }
+            Decision::new(Answer::closing(true), "open_failed")
         };
         let Some(opening) = source.resolve(&name) else {
             return failed("what the name captures may not stand in a URL");
@@ -129,10 +134,7 @@ impl Decider {
             return failed("no server");
         };
         match self.shared.opener.open(api, id(call), opening).await {
-            Opened::Yes => Decision {
-                answer: Answer::closing(false),
-                result: "opened",
-            },
+            Opened::Yes => Decision::new(Answer::closing(false), "opened"),
             Opened::No(why) => failed(&why),
         }
     }
@@ -145,16 +147,13 @@ impl Decider {
             Close::After(after) if self.shared.closings.add(id(call), after) => (false, "close_later"),
             Close::After(_) => (true, "close_overflow"),
         };
-        Decision {
-            answer: Answer::closing(close),
-            result,
-        }
+        Decision::new(Answer::closing(close), result)
     }
 
     fn file(&self, call: &Call<'_>) -> Decision<'_> {
         let verdict = self.rules.judge_file(&call.path, &call.params, call.ip());
-        Decision {
-            answer: Answer {
+        Decision::new(
+            Answer {
                 file: Some(FileAnswer {
                     err: verdict.error,
                     path: verdict.keep_path,
@@ -162,8 +161,8 @@ impl Decider {
                 }),
                 ..Answer::success()
             },
-            result: if verdict.error.is_empty() { "allow" } else { "deny" },
-        }
+            if verdict.error.is_empty() { "allow" } else { "deny" },
+        )
     }
 
     fn realm(&self, call: &Call<'_>) -> Decision<'_> {
@@ -171,13 +170,13 @@ impl Decider {
             .rules
             .rtsp(&call.name())
             .map_or("", |rule| rule.realm.as_str());
-        Decision {
-            answer: Answer {
+        Decision::new(
+            Answer {
                 realm: Some(realm),
                 ..Answer::success()
             },
-            result: if realm.is_empty() { "open" } else { "realm" },
-        }
+            if realm.is_empty() { "open" } else { "realm" },
+        )
     }
 
     fn password(&self, call: &Call<'_>) -> Decision<'_> {
@@ -187,19 +186,16 @@ impl Decider {
             Some(Password::Md5(text)) if !call.must_no_encrypt => (text.expose(), true),
             Some(Password::Md5(_)) | None => {
                 info!(name = call.name(), user = %call.user_name, ip = %call.ip, "no password for this user and realm");
-                return Decision {
-                    answer: Answer::refusal("unknown user"),
-                    result: "deny",
-                };
+                return Decision::new(Answer::refusal("unknown user"), "deny");
             }
         };
-        Decision {
-            answer: Answer {
+        Decision::new(
+            Answer {
                 password: Some(PasswordAnswer { encrypted, passwd }),
                 ..Answer::success()
             },
-            result: "password",
-        }
+            "password",
+        )
     }
 
     /// Closes a stream that was unwatched long enough, unless it is watched again. True if the server has answered, or is no longer

@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -29,6 +29,9 @@ pub const MAX_BODY: usize = 1 << 20;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a media server may remember an answer, in seconds. Tidegate's own; ZLM passes over it.
+const CACHE_SECONDS: HeaderName = HeaderName::from_static("tidegate-cache-seconds");
 
 /// The address of the caller; who serves the router puts it into the request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -243,13 +246,21 @@ impl Inner {
             }
         }
         let call = Call::parse(hook, &body)?;
-        let Decision { answer, result } = decider.decide(hook, &call, unix().as_secs()).await;
+        let Decision {
+            answer,
+            result,
+            cache_sec,
+        } = decider.decide(hook, &call, unix().as_secs()).await;
         self.record(&decider, hook, &head.headers, &body).await?;
         if !self.behaviour.answer_delay.is_zero() {
             sleep(self.behaviour.answer_delay).await;
         }
         self.shared.metrics.answered(hook, result, began.elapsed());
-        Ok(answer_json(StatusCode::OK, &answer))
+        let mut response = answer_json(StatusCode::OK, &answer);
+        if cache_sec > 0 {
+            response.headers_mut().insert(CACHE_SECONDS, cache_sec.into());
+        }
+        Ok(response)
     }
 
     async fn record(

@@ -63,7 +63,7 @@ pub async fn run(args: &HookServerArgs) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().context("an open port has an address")?;
-    info!(rules = rules.summary());
+    info!(rules = rules.summary(), "the rules were loaded");
     let behaviour = Behaviour {
         max_in_flight: args.max_calls as usize,
         answer_delay: Duration::from_millis(args.answer_delay_ms),

@@ -117,7 +117,7 @@ fn all_wrong_values_are_reported_at_once_with_place_and_remedy() {
             "config.ini:7: ffmpeg.cmd_a = `ls` is not allowed; it must be a command line that starts with %s and holds %s three times: program, source, destination",
             "config.ini:5: hook.on_play = `ftp://***@x/` is not allowed; it must be an http:// or https:// URL, or empty for off",
             "command line: hook.retry = `many` is not allowed; it must be a whole number from 0 to 100",
-            "config.ini:3: http.allow_ip_range = `10.0.0` is not allowed; it must be IPv4 and IPv6 addresses, each alone or as min-max of one kind, with commas between, or empty for all; `10.0.0` is not an address",
+            "config.ini:3: http.allow_ip_range = `10.0.0` is not allowed; it must be IPv4 and IPv6 addresses, each alone, as network/bits, or as min-max of one kind, with commas between, or empty for all; `10.0.0` is not an address",
             "config.ini:2: http.port = `80x` is not allowed; it must be a port number from 1 to 65535, or 0 for off",
             "environment variable TIDEGATE_RTMP__PORT: rtmp.port = `70000` is not allowed; it must be a port number from 1 to 65535, or 0 for off",
         ]

@@ -1,6 +1,6 @@
 //! Who may publish and who may play.
 
-use super::field::{Addresses, NamePattern, OneOrMany, Options};
+use super::field::{Addresses, NamePattern, OneOrMany, Options, Seconds};
 use super::token::{Signed, Token, Unproven};
 use serde::Deserialize;
 use std::net::IpAddr;
@@ -39,6 +39,7 @@ pub struct AccessRule {
     sign: Option<Signed>,
     message: Option<String>,
     options: Options,
+    cache: Option<Seconds>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +57,7 @@ struct Written {
     message: Option<String>,
     #[serde(default)]
     options: Options,
+    cache_sec: Option<Seconds>,
 }
 
 /// Fields that cannot stand together.
@@ -67,6 +69,9 @@ pub enum Mismatch {
     /// Who is refused is told why, who is let in is told nothing.
     #[error("a message has an effect with action = \"deny\" only")]
     Message,
+    /// Publishers are asked about each time.
+    #[error("cache_sec has an effect on a rule with on = \"play\" only")]
+    Cache,
 }
 
 impl TryFrom<Written> for AccessRule {
@@ -83,6 +88,7 @@ impl TryFrom<Written> for AccessRule {
             sign,
             message,
             options,
+            cache_sec: cache,
         } = written;
         let has_options = !options.0.is_empty();
         if has_options && (action == Action::Deny || on.contains(&Verb::Play)) {
@@ -90,6 +96,9 @@ impl TryFrom<Written> for AccessRule {
         }
         if message.is_some() && action == Action::Allow {
             return Err(Mismatch::Message);
+        }
+        if cache.is_some() && on != [Verb::Play] {
+            return Err(Mismatch::Cache);
         }
         Ok(Self {
             action,
@@ -101,6 +110,7 @@ impl TryFrom<Written> for AccessRule {
             sign,
             message,
             options,
+            cache,
         })
     }
 }
@@ -124,6 +134,15 @@ pub struct Asking<'a> {
 
 /// What the rules say.
 #[derive(Clone, Debug, PartialEq)]
+pub struct Judged<'a> {
+    /// Yes or no.
+    pub verdict: Verdict<'a>,
+    /// How long the media server may remember it, in seconds. 0: not at all.
+    pub cache_sec: u64,
+}
+
+/// Yes or no.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Verdict<'a> {
     /// Yes; a publisher's stream gets these options.
     Allow(&'a Options),
@@ -132,7 +151,7 @@ pub enum Verdict<'a> {
 }
 
 /// The first rule that is about the one who asks decides; if there is none, `default`.
-pub fn judge<'a>(rules: &'a [AccessRule], default: Action, asking: &Asking<'_>) -> Verdict<'a> {
+pub fn judge<'a>(rules: &'a [AccessRule], default: Action, asking: &Asking<'_>) -> Judged<'a> {
     // What the client of a rule lacked that was about it otherwise: more help than that no rule was about it.
     let mut lacking = None;
     for rule in rules {
@@ -140,21 +159,29 @@ pub fn judge<'a>(rules: &'a [AccessRule], default: Action, asking: &Asking<'_>) 
             Concern::No => {}
             Concern::Unproven(why) => lacking = lacking.or(Some(why)),
             Concern::Yes => {
-                return match rule.action {
+                let verdict = match rule.action {
                     Action::Allow => Verdict::Allow(&rule.options),
                     Action::Deny => {
                         let message = rule.message.clone();
                         Verdict::Deny(message.unwrap_or_else(|| "denied by a rule".to_owned()))
                     }
                 };
+                return Judged {
+                    verdict,
+                    cache_sec: rule.cache.map_or(0, |seconds| seconds.0.as_secs()),
+                };
             }
         }
     }
-    match default {
+    let verdict = match default {
         Action::Allow => Verdict::Allow(&NO_OPTIONS),
         Action::Deny => {
             Verdict::Deny(lacking.map_or_else(|| "no rule allows it".to_owned(), |why| why.to_string()))
         }
+    };
+    Judged {
+        verdict,
+        cache_sec: 0,
     }
 }
 
@@ -203,7 +230,7 @@ mod tests {
             protocol,
             now: 1000,
         };
-        match rules.judge(&asking) {
+        match rules.judge(&asking).verdict {
             Verdict::Allow(options) => serde_json::to_string(options).unwrap(),
             Verdict::Deny(why) => why,
         }

@@ -9,7 +9,7 @@ pub mod viewer;
 
 use crate::journal::Journal;
 use crate::signature::SigningSecret;
-use access::{AccessRule, Action, Asking, Verdict};
+use access::{AccessRule, Action, Asking, Judged};
 use field::{Addresses, OneOrMany};
 use serde::Deserialize;
 use server::MediaServer;
@@ -170,7 +170,7 @@ impl Rules {
     }
 
     /// May one publish or play?
-    pub fn judge(&self, asking: &Asking<'_>) -> Verdict<'_> {
+    pub fn judge(&self, asking: &Asking<'_>) -> Judged<'_> {
         access::judge(&self.access, self.default, asking)
     }
 

@@ -68,6 +68,11 @@ fn what_is_wrong_is_named_with_its_line_and_what_is_allowed() {
         "a message has an effect",
     );
     refused(
+        "[[access]]\naction = \"allow\"\ncache_sec = 5\n",
+        1,
+        "cache_sec has an effect",
+    );
+    refused(
         "[[access]]\naction = \"allow\"\ntoken = { values = [\"s3cret\", \"\"] }\n",
         3,
         "it must not be empty",

@@ -347,3 +347,68 @@ async fn new_rules_hold_from_the_next_call_on() {
     service.replace(Rules::parse("default = \"allow\"\n").unwrap());
     assert_eq!(play().await["code"], 0);
 }
+
+#[tokio::test]
+async fn the_media_server_may_remember_what_a_rule_says_so_of() {
+    let service = service(
+        "default = \"allow\"\n[[access]]\naction = \"deny\"\non = \"play\"\npattern = \"a/no\"\ncache_sec = 5\n\
+         [[access]]\naction = \"allow\"\non = \"play\"\npattern = \"a/yes\"\ncache_sec = 60\n",
+    );
+    for (hook, stream, seconds) in [
+        ("on_play", "yes", Some("60")),
+        ("on_play", "no", Some("5")),
+        ("on_play", "other", None),
+        ("on_publish", "yes", None),
+    ] {
+        let body = json!({"app": "a", "stream": stream}).to_string();
+        let response = service
+            .router()
+            .oneshot(request(&format!("/{hook}"), body))
+            .await
+            .unwrap();
+        let header = response.headers().get("tidegate-cache-seconds");
+        assert_eq!(
+            header.map(|value| value.to_str().unwrap()),
+            seconds,
+            "{hook} {stream}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_sends_players_away() {
+    let service = service(
+        "[[server]]\nid = \"a\"\napi = \"http://127.0.0.1:1\"\nsecret = \"s\"\n\
+         [[source]]\npattern = \"cam/(?s)(.*)\"\nurl = \"rtsp://10.0.0.1/$1\"\n\
+         [[source]]\npattern = \"file/(.*)\"\nurl = \"ffmpeg:///srv/$1\"\n",
+    );
+    let from = |server: &str, app: &str, stream: &str| {
+        let body =
+            json!({"mediaServerId": server, "vhost": "__defaultVhost__", "app": app, "stream": stream});
+        ask(&service, "on_stream_not_found", body)
+    };
+    let away = json!({"code": 0, "msg": "success", "close": true});
+    assert_eq!(from("b", "cam", "1").await, away, "no such server");
+    assert_eq!(from("a", "cam", "../x").await, away, "no such path");
+    assert_eq!(from("a", "file", "a b").await, away, "an argument for ffmpeg");
+    let before = metrics_of(&service).await;
+    assert!(
+        !before.contains("api_calls_total{"),
+        "nobody was called: {before}"
+    );
+    assert_eq!(from("a", "cam", "1").await, away, "nobody listens there");
+    let text = metrics_of(&service).await;
+    assert!(
+        text.contains("api_calls_total{call=\"addStreamProxy\",result=\"failed\"} 1"),
+        "{text}"
+    );
+    assert!(
+        text.contains("calls_total{hook=\"on_stream_not_found\",result=\"open_failed\"} 4"),
+        "{text}"
+    );
+    assert_eq!(
+        from("a", "other", "1").await["close"],
+        false,
+        "somebody may publish it"
+    );
+}
