@@ -53,13 +53,20 @@ const MAX_RANGES: usize = 1024;
 
 /// The part of a list that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum BadRange {
+pub enum BadRange {
+    /// It is no address.
     NotAnAddress(String),
+    /// From an address of one kind to one of the other.
     TwoKinds(String),
+    /// The last address is before the first.
     Backwards(String),
+    /// What stands behind `/` is no length of a prefix.
     Prefix(String),
+    /// The list is too long.
     TooMany,
 }
+
+impl std::error::Error for BadRange {}
 
 impl fmt::Display for BadRange {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,7 +86,12 @@ impl fmt::Display for BadRange {
 }
 
 impl IpRanges {
-    pub(crate) fn parse(text: &str) -> Result<Self, BadRange> {
+    /// Reads a list, separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// A part cannot be read, or there are more than 1024.
+    pub fn parse(text: &str) -> Result<Self, BadRange> {
         let mut ranges = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             if ranges.len() == MAX_RANGES {

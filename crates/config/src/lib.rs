@@ -35,7 +35,7 @@ pub mod source;
 mod store;
 mod toml;
 
-pub use address::{Address, IpRanges, PortRange};
+pub use address::{Address, BadRange, IpRanges, PortRange};
 pub use address_kind::AddressKind;
 pub use config::{ChangedKey, Config, Rejected, SetOutcome};
 pub use error::{Error, Errors, Origin, Warning};

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The environment variable that sets `--log`. It is no configuration key.
@@ -26,6 +27,9 @@ pub enum Command {
     Check(CheckArgs),
     /// A tour: a synthetic camera, an on-demand rule, and the hooks that are called, printed as they come.
     Demo(DemoArgs),
+    /// A hook service that follows a rules file: who may publish and play, where missing streams come from, when they end. For
+    /// Tidegate, ZLMediaKit, and any server that speaks its contract.
+    HookServer(HookServerArgs),
 }
 
 /// Arguments of a run.
@@ -80,6 +84,41 @@ pub struct DemoArgs {
     /// Open any free port instead of those above.
     #[arg(long)]
     pub free_ports: bool,
+}
+
+/// Arguments of the hook service.
+#[derive(Debug, Args)]
+pub struct HookServerArgs {
+    /// The rules file. It is read again when it changes.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Receive hooks here instead of at the address in the rules file, such as `0.0.0.0:9000`. Port 0 is any free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Check the rules file and say what it holds.
+    #[arg(long)]
+    pub check: bool,
+    /// Log level or filters.
+    #[arg(
+        short,
+        long,
+        value_name = "LEVEL",
+        env = LOG_VARIABLE,
+        default_value = "info"
+    )]
+    pub log: String,
+    /// Most calls that are answered at once; further ones get status 503.
+    #[arg(long, value_name = "COUNT", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_calls: u32,
+    /// Most connections; further ones are closed.
+    #[arg(long, value_name = "COUNT", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+    /// For load tests: hold each answer back for so long.
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub answer_delay_ms: u64,
+    /// For load tests: read all calls and answer none.
+    #[arg(long)]
+    pub black_hole: bool,
 }
 
 impl RunArgs {

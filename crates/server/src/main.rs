@@ -13,6 +13,7 @@ mod egress;
 mod ffmpeg;
 mod files;
 mod hls;
+mod hook_server;
 mod link;
 mod listen;
 mod local_time;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         None => serve(&cli.run),
         Some(Command::Check(args)) => return check(&args),
         Some(Command::Demo(args)) => demo(&args),
+        Some(Command::HookServer(args)) => serve_hooks(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,6 +95,15 @@ fn check(args: &cli::CheckArgs) -> ExitCode {
 fn demo(args: &cli::DemoArgs) -> anyhow::Result<()> {
     log::init("warn", config::LogFormat::Text)?;
     block_on(demo::run(args))
+}
+
+fn serve_hooks(args: &cli::HookServerArgs) -> anyhow::Result<()> {
+    if args.check {
+        println!("{}", hook_server::check(&args.config)?);
+        return Ok(());
+    }
+    log::init(&args.log, config::LogFormat::Text)?;
+    block_on(hook_server::run(args))
 }
 
 fn block_on(everything: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

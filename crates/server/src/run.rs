@@ -212,9 +212,12 @@ pub async fn run(args: &RunArgs, loaded: Loaded) -> anyhow::Result<()> {
 
 /// The signals that the server listens to, caught from the start so that none comes too early.
 pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
+    /// SIGTERM.
+    pub terminate: Signal,
+    /// SIGINT.
+    pub interrupt: Signal,
+    /// SIGHUP.
+    pub hang_up: Signal,
 }
 
 impl Signals {

@@ -179,6 +179,42 @@ impl Running {
         }
     }
 
+    /// Waits for a whole line of standard output with `pattern` in it.
+    pub async fn wait_for_output(&self, pattern: &str, deadline: Duration) -> Result<String> {
+        let look = |_: &[String]| {
+            let collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
+            let text = String::from_utf8_lossy(&collected);
+            let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            lines
+                .find(|line| line.contains(pattern))
+                .map(|line| line.trim_end().to_owned())
+        };
+        match self.lines.wait_for(deadline, look).await {
+            Some(line) => Ok(line),
+            None => bail!(
+                "`{}` printed no line with {pattern:?} within {deadline:?}; its messages:\n{}",
+                self.shown,
+                tail(&self.lines())
+            ),
+        }
+    }
+
+    /// Waits until there are at least `count` lines of standard error with `pattern` in them.
+    pub async fn wait_for_lines(&self, pattern: &str, count: usize, deadline: Duration) -> Result<()> {
+        let enough = |lines: &[String]| {
+            let found = lines.iter().filter(|line| line.contains(pattern)).count();
+            (found >= count).then_some(())
+        };
+        match self.lines.wait_for(deadline, enough).await {
+            Some(()) => Ok(()),
+            None => bail!(
+                "`{}` wrote fewer than {count} lines with {pattern:?} within {deadline:?}; it wrote:\n{}",
+                self.shown,
+                tail(&self.lines())
+            ),
+        }
+    }
+
     /// Waits for the end of the program, however it ends. After `deadline` it is killed, and that is an error.
     pub async fn wait(mut self, deadline: Duration) -> Result<Output> {
         match timeout(deadline, self.child.wait()).await {

@@ -90,7 +90,7 @@ pub(super) const KEYS: &[Key] = &[
         "::1,127.0.0.1,172.16.0.0-172.31.255.255,192.168.0.0-192.168.255.255,10.0.0.0-10.255.255.255",
         Hot,
         Kind::IpRanges(Some(|c| &mut c.http.allow_ip_range)),
-        "Addresses that may use the API and read files (files only while `hook.on_http_access` is off): single ones or `min-max`, with `,` between them. Empty lets everybody in. Changing it through the API to ranges without the caller locks the caller out.",
+        "Addresses that may use the API and read files (files only while `hook.on_http_access` is off): single ones, `min-max`, or networks such as `10.0.0.0/8`, with `,` between them. Empty lets everybody in. Changing it through the API to ranges without the caller locks the caller out.",
     ),
     Key::zlm(
         "http.allow_cross_domains",

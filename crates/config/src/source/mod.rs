@@ -8,14 +8,14 @@ mod read;
 mod template;
 pub(crate) mod url;
 
+pub use pattern::Pattern;
 pub(crate) use read::{Field, FieldValue, read};
+pub use template::Template;
 
 use crate::keys::RtspTransport;
 use crate::secret::{Secret, mask_credentials};
-use pattern::Pattern;
 use std::fmt;
 use std::time::Duration;
-use template::Template;
 
 /// Most rules of one file. An absent stream is compared with all of them.
 pub const MAX_RULES: usize = 10_000;

@@ -1,4 +1,4 @@
-//! Patterns of `app/stream`: regular expressions that must match the whole name.
+//! Patterns of names: regular expressions that must match the whole name.
 
 use super::Problem;
 use regex::{Regex, RegexBuilder};
@@ -12,9 +12,9 @@ const MAX_COMPILED: usize = 1 << 20;
 /// Longest `app/stream` that is compared, in bytes.
 const MAX_NAME: usize = 1024;
 
-/// A compiled pattern.
+/// A compiled pattern: at most 1024 bytes, compared with names of at most 1024 bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern {
+pub struct Pattern {
     written: String,
     matcher: Matcher,
 }
@@ -33,20 +33,38 @@ impl PartialEq for Pattern {
 }
 
 impl Pattern {
+    /// A pattern of `app/stream`.
+    ///
+    /// # Errors
+    ///
+    /// It is no regular expression, it is too large, or it is one name without a `/` inside.
     pub fn new(written: &str) -> Result<Self, Problem> {
+        let pattern = Self::of_path(written)?;
+        match &pattern.matcher {
+            Matcher::Literal(name) => {
+                let (app, stream) = name.split_once('/').ok_or(Problem::NoSlash)?;
+                if app.is_empty() || stream.is_empty() {
+                    return Err(Problem::NoSlash);
+                }
+            }
+            Matcher::Expression(_) => {}
+        }
+        Ok(pattern)
+    }
+
+    /// A pattern of any text, such as the path of a URL.
+    ///
+    /// # Errors
+    ///
+    /// It is no regular expression, or it is too large.
+    pub fn of_path(written: &str) -> Result<Self, Problem> {
         if written.len() > MAX_PATTERN {
             return Err(Problem::Pattern {
                 reason: format!("it is longer than {MAX_PATTERN} bytes"),
             });
         }
         let matcher = match literal(written) {
-            Some(name) => {
-                let (app, stream) = name.split_once('/').ok_or(Problem::NoSlash)?;
-                if app.is_empty() || stream.is_empty() {
-                    return Err(Problem::NoSlash);
-                }
-                Matcher::Literal(name)
-            }
+            Some(name) => Matcher::Literal(name),
             None => Matcher::Expression(compile(written)?),
         };
         Ok(Self {
@@ -55,6 +73,7 @@ impl Pattern {
         })
     }
 
+    /// As it was written.
     pub fn as_written(&self) -> &str {
         &self.written
     }
@@ -78,6 +97,17 @@ impl Pattern {
             (Matcher::Expression(expression), Err(_)) => {
                 expression.capture_names().position(|group| group == Some(name))
             }
+        }
+    }
+
+    /// Whether the whole name matches.
+    pub fn is_match(&self, name: &str) -> bool {
+        if name.len() > MAX_NAME {
+            return false;
+        }
+        match &self.matcher {
+            Matcher::Literal(literal) => literal == name,
+            Matcher::Expression(expression) => expression.is_match(name),
         }
     }
 
@@ -160,6 +190,18 @@ mod tests {
                 .captures(&format!("live/cam{}", "1".repeat(2000)))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn a_pattern_of_a_path_needs_no_app() {
+        let pattern = Pattern::of_path("/record/.*").unwrap();
+        assert!(pattern.is_match("/record/a.mp4") && !pattern.is_match("/x/record/a.mp4"));
+        assert!(
+            Pattern::of_path("/favicon\\.ico")
+                .unwrap()
+                .is_match("/favicon.ico")
+        );
+        assert!(!pattern.is_match(&format!("/record/{}", "x".repeat(2000))));
     }
 
     #[test]

@@ -19,10 +19,11 @@ const PULLED: [&str; 6] = ["rtsp", "rtsps", "rtmp", "rtmps", "http", "https"];
 /// How the path of an HTTP URL ends that it pulls: HLS, MPEG-TS, FLV.
 const SUFFIXES: [&str; 3] = [".m3u8", ".ts", ".flv"];
 
-/// A URL with captures.
+/// A URL with captures: `$1`, `${1}`, `${name}`.
 #[derive(Clone, PartialEq)]
-pub(super) struct Template {
+pub struct Template {
     written: String,
+    /// How what the URL names is opened: `ffmpeg://` stands before what FFmpeg reads.
     pub via: Via,
     /// Scheme and `://`; empty for a path.
     scheme: String,
@@ -52,6 +53,11 @@ impl std::fmt::Debug for Template {
 }
 
 impl Template {
+    /// A URL whose captures are groups of `pattern`.
+    ///
+    /// # Errors
+    ///
+    /// It is no URL that can be pulled, or a capture stands where it could lead to another server.
     pub fn new(written: &str, pattern: &Pattern) -> Result<Self, Problem> {
         if written.len() > MAX_URL
             || written
@@ -111,16 +117,17 @@ impl Template {
         })
     }
 
+    /// As it was written. Credentials can stand in it.
     pub fn as_written(&self) -> &str {
         &self.written
     }
 
-    pub const fn has_credentials(&self) -> bool {
+    pub(super) const fn has_credentials(&self) -> bool {
         !self.user.is_empty()
     }
 
     /// Whether credentials have a place at all.
-    pub const fn has_host(&self) -> bool {
+    pub(super) const fn has_host(&self) -> bool {
         !self.host.is_empty()
     }
 

@@ -10,6 +10,7 @@ mod ffmpeg_source;
 mod files;
 mod hls;
 mod hls_disk;
+mod hook_server;
 mod hook_service;
 mod integrity;
 mod on_demand;

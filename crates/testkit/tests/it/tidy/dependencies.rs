@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["media"]),
     ("hooks", &["lifecycle", "config", "media"]),
     ("api", &["lifecycle", "hub", "config", "hooks", "media"]),
+    ("hook-server", &["config", "hooks"]),
     (
         "server",
         &[
@@ -39,6 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "hooks",
             "api",
+            "hook-server",
         ],
     ),
     ("testkit", &["media"]),
