@@ -299,27 +299,22 @@ async fn our_limit_holds_as_well() {
 async fn a_call_that_is_dropped_is_cancelled_and_the_others_go_on() {
     let (address, mut requests) = listen_http2(h2::server::Builder::new()).await;
     let hooks = hooks(settings_for(address));
-    let asked = play();
-    let mut leader = Box::pin(hooks.ask(&asked, None));
-    let mut other = pin!(hooks.ask(&asked, None));
-    let mut first = tokio::select! {
-        arrived = requests.recv() => arrived.unwrap(),
-        _ = &mut leader => unreachable!(),
+    // In tasks of their own, so that nothing wakes one of them but what should.
+    let call = || {
+        let hooks = hooks.clone();
+        tokio::spawn(async move { ask(&hooks).await })
     };
-    let second = tokio::select! {
-        arrived = requests.recv() => arrived.unwrap(),
-        _ = &mut leader => unreachable!(),
-        _ = &mut other => unreachable!(),
-    };
+    let leader = call();
+    let mut first = requests.recv().await.unwrap();
+    let other = call();
+    let second = requests.recv().await.unwrap();
     assert_eq!((first.connection, second.connection), (0, 0));
-    // The one that drove the connection goes; the other one must notice, tell the receiver, and get its own answer.
-    drop(leader);
-    tokio::select! {
-        () = first.cancelled() => {}
-        _ = &mut other => unreachable!(),
-    }
+    // The one that drove the connection goes; the other one must take over, tell the receiver, and get its own answer.
+    leader.abort();
+    assert!(leader.await.unwrap_err().is_cancelled());
+    first.cancelled().await;
     second.yes();
-    assert_ok(&other.await);
+    assert_ok(&other.await.unwrap());
 }
 
 #[tokio::test]
