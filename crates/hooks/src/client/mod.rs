@@ -156,7 +156,7 @@ impl Client {
                     }
                     result
                 }
-                Link::Http2(shared) => shared.exchange(request, timing).await,
+                Link::Http2(call) => call.exchange(request, timing).await,
             },
         )
     }

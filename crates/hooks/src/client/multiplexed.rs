@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use tokio::time::{Instant, timeout};
 
@@ -77,7 +77,8 @@ impl Multiplexed {
             // Not ready only while an earlier call of the same handle waits, and this one has none.
             !matches!(self.sender.clone().poll_ready(&mut cx), Poll::Ready(Err(_)))
         };
-        !self.retired.load(Ordering::Acquire) && self.driver.lock().is_some() && open()
+        let closed = self.retired.load(Ordering::Acquire) || self.waiting.is_closed();
+        !closed && self.driver.lock().is_some() && open()
     }
 
     /// When it was last used; none while it is in use.
@@ -85,21 +86,13 @@ impl Multiplexed {
         self.waiting.is_empty().then(|| *self.last_used.lock())
     }
 
-    /// Sends a request and reads the answer.
-    pub(crate) async fn exchange(
-        &self,
-        request: Request<Bytes>,
-        timing: &mut Timing,
-    ) -> Result<Reply, Fault> {
-        let mut call = Call::begin(self);
-        let result = self.try_exchange(call.id, request, timing).await;
-        // What the end of the answer made necessary, such as its cancellation.
-        self.drive();
-        *self.last_used.lock() = Instant::now();
-        call.finished = true;
-        result.map_err(|fault| Fault {
-            failure: self.seen.explain(fault.failure),
-            ..fault
+    /// A place for one more call, unless the connection is closed.
+    pub(crate) fn join(self: &Arc<Self>) -> Option<Call> {
+        Some(Call {
+            id: self.waiting.enter()?,
+            before: self.seen.read(),
+            finished: false,
+            connection: self.clone(),
         })
     }
 
@@ -177,30 +170,36 @@ impl Multiplexed {
             *driver = None;
         }
     }
-
-    fn close(&self) {
-        self.retired.store(true, Ordering::Release);
-        *self.driver.lock() = None;
-    }
 }
 
-/// The calls that wait, in the order of their numbers: the first one is the leader.
+/// The calls that wait.
 #[derive(Default)]
-struct Waiting {
-    next: AtomicU64,
-    calls: Mutex<BTreeMap<u64, Option<Waker>>>,
+struct Waiting(Mutex<Calls>);
+
+#[derive(Default)]
+struct Calls {
+    next: u64,
+    /// In the order in which they came: the first one is the leader.
+    by_number: BTreeMap<u64, Option<Waker>>,
+    /// No more calls.
+    closed: bool,
 }
 
 impl Waiting {
-    fn enter(&self) -> u64 {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        self.calls.lock().insert(id, None);
-        id
+    fn enter(&self) -> Option<u64> {
+        let mut calls = self.0.lock();
+        if calls.closed {
+            return None;
+        }
+        let id = calls.next;
+        calls.next += 1;
+        calls.by_number.insert(id, None);
+        Some(id)
     }
 
     fn wait(&self, id: u64, waker: &Waker) {
-        let mut calls = self.calls.lock();
-        let place = calls.entry(id).or_default();
+        let mut calls = self.0.lock();
+        let place = calls.by_number.entry(id).or_default();
         let old = match place {
             Some(known) if known.will_wake(waker) => None,
             _ => place.replace(waker.clone()),
@@ -210,11 +209,13 @@ impl Waiting {
         drop(old);
     }
 
-    /// How many are left. Whoever leads now is woken: the one that led may have been woken for an event and not have come to it.
-    fn leave(&self, id: u64) -> usize {
-        let mut calls = self.calls.lock();
-        let old = calls.remove(&id);
-        let left = calls.len();
+    /// Ends a call; `last_closes`: if it was the only one, no other can begin. Returns how many are left. Whoever leads now is
+    /// woken: the one that led may have been woken for an event and not have come to it.
+    fn leave(&self, id: u64, last_closes: bool) -> usize {
+        let mut calls = self.0.lock();
+        let old = calls.by_number.remove(&id);
+        let left = calls.by_number.len();
+        calls.closed |= last_closes && left == 0;
         drop(calls);
         drop(old);
         self.wake_leader();
@@ -222,14 +223,18 @@ impl Waiting {
     }
 
     fn wake_leader(&self) {
-        let leader = self.calls.lock().values().next().cloned().flatten();
+        let leader = self.0.lock().by_number.values().next().cloned().flatten();
         if let Some(leader) = leader {
             leader.wake();
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.calls.lock().is_empty()
+        self.0.lock().by_number.is_empty()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.lock().closed
     }
 }
 
@@ -243,29 +248,40 @@ impl Wake for Waiting {
     }
 }
 
-/// A call on a connection, from its begin until it ends or is dropped.
-struct Call<'a> {
-    connection: &'a Multiplexed,
+/// A call on a connection. Dropping it cancels it.
+pub(crate) struct Call {
+    connection: Arc<Multiplexed>,
     id: u64,
     /// Bytes read before.
     before: u64,
     finished: bool,
 }
 
-impl<'a> Call<'a> {
-    fn begin(connection: &'a Multiplexed) -> Self {
-        Self {
-            connection,
-            id: connection.waiting.enter(),
-            before: connection.seen.read(),
-            finished: false,
-        }
+impl Call {
+    /// Sends a request and reads the answer.
+    pub(crate) async fn exchange(
+        mut self,
+        request: Request<Bytes>,
+        timing: &mut Timing,
+    ) -> Result<Reply, Fault> {
+        let connection = &self.connection;
+        let result = connection.try_exchange(self.id, request, timing).await;
+        // What the end of the answer made necessary, such as its cancellation.
+        connection.drive();
+        *connection.last_used.lock() = Instant::now();
+        let result = result.map_err(|fault| Fault {
+            failure: connection.seen.explain(fault.failure),
+            ..fault
+        });
+        self.finished = true;
+        result
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for Call {
     fn drop(&mut self) {
-        let left = self.connection.waiting.leave(self.id);
+        let connection = &self.connection;
+        let left = connection.waiting.leave(self.id, !self.finished);
         if self.finished {
             return;
         }
@@ -273,9 +289,9 @@ impl Drop for Call<'_> {
         // there to tell the receiver. Otherwise the others do that; but if nothing at all came since it began, the way may be
         // dead, and nobody new shall find out by waiting.
         if left == 0 {
-            self.connection.close();
-        } else if self.connection.seen.read() == self.before {
-            self.connection.retired.store(true, Ordering::Release);
+            *connection.driver.lock() = None;
+        } else if connection.seen.read() == self.before {
+            connection.retired.store(true, Ordering::Release);
         }
     }
 }

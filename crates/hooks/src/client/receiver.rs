@@ -3,7 +3,7 @@
 use super::answer::Timing;
 use super::connection::Connection;
 use super::dial::{Dial, Dialed};
-use super::multiplexed::Multiplexed;
+use super::multiplexed::{Call, Multiplexed};
 use super::{IDLE_LIMIT, Limits, MAX_IDLE, Route};
 use crate::failure::Failure;
 use futures_util::FutureExt;
@@ -60,7 +60,7 @@ enum OpenedLink {
 /// A connection for one call.
 pub(super) enum Link {
     Http1(Connection),
-    Http2(Arc<Multiplexed>),
+    Http2(Call),
 }
 
 impl Receiver {
@@ -91,9 +91,9 @@ impl Receiver {
         }
         let mut opening = if self.route.origin.tls {
             let mut sharing = self.sharing.lock();
-            if let Some(shared) = sharing.current(generation) {
+            if let Some(call) = sharing.join(generation) {
                 timing.version = Some(Version::HTTP_2);
-                return Ok(Link::Http2(shared));
+                return Ok(Link::Http2(call));
             }
             sharing.opening(|| self.open(dial, generation), generation)
         } else {
@@ -108,7 +108,8 @@ impl Receiver {
             if let Some(link) = opened.take(timing) {
                 return Ok(link);
             }
-            // HTTP/1.1, and another call that waited has got it: the next one is for this call alone.
+            // HTTP/1.1, and another call that waited has got it; or HTTP/2, and a call that was cancelled has closed it already.
+            // The next one is for this call alone.
         }
     }
 
@@ -193,7 +194,7 @@ impl Opened {
     fn take(&self, timing: &mut Timing) -> Option<Link> {
         let (link, version) = match &self.link {
             OpenedLink::Http1(connection) => (Link::Http1(connection.lock().take()?), Version::HTTP_11),
-            OpenedLink::Http2(shared) => (Link::Http2(shared.clone()), Version::HTTP_2),
+            OpenedLink::Http2(shared) => (Link::Http2(shared.join()?), Version::HTTP_2),
         };
         timing.connect = Some(self.connect);
         timing.tls = self.tls;
@@ -203,14 +204,16 @@ impl Opened {
 }
 
 impl Sharing {
-    fn current(&mut self, generation: u64) -> Option<Arc<Multiplexed>> {
+    /// A call on the connection that is there.
+    fn join(&mut self, generation: u64) -> Option<Call> {
         let (made_in, shared) = self.current.as_ref()?;
-        if *made_in == generation && shared.is_open() {
-            return Some(shared.clone());
+        let usable = *made_in == generation && shared.is_open();
+        let call = usable.then(|| shared.join()).flatten();
+        if call.is_none() {
+            // Calls that still use it hold it.
+            self.current = None;
         }
-        // Calls that still use it hold it.
-        self.current = None;
-        None
+        call
     }
 
     /// The connection being opened, which is begun if there is none; `None` if there is no point in sharing it.

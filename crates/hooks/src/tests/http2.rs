@@ -1,6 +1,6 @@
 //! HTTP/2 to receivers, over loopback.
 
-use super::loopback::{Identity, assert_failed, insecure, listen, listen_tls, settings_with};
+use super::loopback::{Authority, Identity, assert_failed, insecure, listen, listen_tls, settings_with};
 use super::script::{Receiver, Reply as Script, play};
 use crate::client::answer::{MAX_BODY, MAX_ERROR_BODY, MAX_HEAD};
 use crate::client::dial::Network;
@@ -14,6 +14,7 @@ use h2::server::SendResponse;
 use hyper::{Method, Request, Response, Version};
 use lifecycle::Outcome;
 use parking_lot::Mutex;
+use rustls::version::TLS13;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -36,6 +37,13 @@ impl Arrived {
         let head = Response::builder().status(status).body(()).unwrap();
         let mut stream = self.respond.send_response(head, false).unwrap();
         stream.send_data(body.into(), true).unwrap();
+    }
+
+    /// The client may have given the request up.
+    fn try_yes(mut self) {
+        if let Ok(mut stream) = self.respond.send_response(Response::new(()), false) {
+            let _ = stream.send_data(Bytes::from_static(br#"{"code":0}"#), true);
+        }
     }
 
     fn yes(self) {
@@ -63,7 +71,9 @@ async fn listen_http2(builder: h2::server::Builder) -> (SocketAddr, mpsc::Unboun
                 *connections += 1;
                 *connections - 1
             };
-            let mut http2 = builder.handshake::<_, Bytes>(tls).await.unwrap();
+            let Ok(mut http2) = builder.handshake::<_, Bytes>(tls).await else {
+                return;
+            };
             while let Some(Ok((request, respond))) = http2.accept().await {
                 let arrived = Arrived {
                     request,
@@ -137,6 +147,21 @@ async fn fifty_calls_at_once_share_one_connection() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_demanded_and_missing_is_told_here_as_well() {
+    let authority = Authority::new("ours");
+    let mut config = authority.demand(&authority.issue("127.0.0.1", |_| {}), &[&TLS13]);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let address = listen_tls(config, |_| async { unreachable!("the handshake fails") }).await;
+    let got = ask(&hooks(settings_for(address))).await;
+    assert_failed(
+        &got,
+        Class::Tls,
+        "[network err]:255(other error)",
+        "demands a client certificate, and none is configured",
+    );
+}
+
+#[tokio::test]
 async fn the_receiver_chooses_among_what_is_offered() {
     let identity = Identity::self_signed("receiver.example");
     for (http2, chosen) in [(true, &b"h2"[..]), (false, &b"http/1.1"[..])] {
@@ -188,6 +213,46 @@ async fn calls_on_several_threads_wake_each_other() {
     receiver.await.unwrap();
 }
 
+/// Calls come and go, leaders among them; whoever stays gets its answer at the first attempt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_that_are_dropped_harm_no_other_call() {
+    let (address, mut requests) = listen_http2(h2::server::Builder::new()).await;
+    let hooks = hooks(settings_for(address));
+    let receiver = tokio::spawn(async move {
+        while let Some(arrived) = requests.recv().await {
+            arrived.try_yes();
+        }
+    });
+    let calls: Vec<_> = (0..16)
+        .map(|task: u32| {
+            let hooks = hooks.clone();
+            tokio::spawn(async move {
+                for nth in 0..60 {
+                    if !(task + nth).is_multiple_of(3) {
+                        let got = ask(&hooks).await;
+                        assert_ok(&got);
+                        assert_eq!(got.attempts, 1);
+                        continue;
+                    }
+                    // Polled a few times, then dropped wherever it is.
+                    let mut call = Box::pin(ask(&hooks));
+                    for _ in 0..(nth % 7) {
+                        tokio::select! {
+                            biased;
+                            _ = &mut call => break,
+                            () = tokio::task::yield_now() => {}
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+    receiver.abort();
+}
+
 #[tokio::test]
 async fn the_receiver_limits_how_many_are_under_way() {
     let mut builder = h2::server::Builder::new();
@@ -234,27 +299,22 @@ async fn our_limit_holds_as_well() {
 async fn a_call_that_is_dropped_is_cancelled_and_the_others_go_on() {
     let (address, mut requests) = listen_http2(h2::server::Builder::new()).await;
     let hooks = hooks(settings_for(address));
-    let asked = play();
-    let mut leader = Box::pin(hooks.ask(&asked, None));
-    let mut other = pin!(hooks.ask(&asked, None));
-    let mut first = tokio::select! {
-        arrived = requests.recv() => arrived.unwrap(),
-        _ = &mut leader => unreachable!(),
+    // In tasks of their own, so that nothing wakes one of them but what should.
+    let call = || {
+        let hooks = hooks.clone();
+        tokio::spawn(async move { ask(&hooks).await })
     };
-    let second = tokio::select! {
-        arrived = requests.recv() => arrived.unwrap(),
-        _ = &mut leader => unreachable!(),
-        _ = &mut other => unreachable!(),
-    };
+    let leader = call();
+    let mut first = requests.recv().await.unwrap();
+    let other = call();
+    let second = requests.recv().await.unwrap();
     assert_eq!((first.connection, second.connection), (0, 0));
-    // The one that drove the connection goes; the other one must notice, tell the receiver, and get its own answer.
-    drop(leader);
-    tokio::select! {
-        () = first.cancelled() => {}
-        _ = &mut other => unreachable!(),
-    }
+    // The one that drove the connection goes; the other one must take over, tell the receiver, and get its own answer.
+    leader.abort();
+    assert!(leader.await.unwrap_err().is_cancelled());
+    first.cancelled().await;
     second.yes();
-    assert_ok(&other.await);
+    assert_ok(&other.await.unwrap());
 }
 
 #[tokio::test]
