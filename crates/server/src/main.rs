@@ -22,6 +22,7 @@ mod meter;
 mod metrics;
 mod operator;
 mod player;
+mod probe;
 mod pull;
 mod push;
 mod rules;
