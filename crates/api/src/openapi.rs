@@ -59,6 +59,10 @@ fn document() -> Value {
             "schemas": schemas,
             "responses": {
                 "LengthRequired": {"description": "POST over HTTP/1.1 without `Content-Length`."},
+                "HeadTooLarge": {
+                    "description": "The head of the request, the query string in it, is longer than the server takes.",
+                    "content": {"text/plain": {}},
+                },
                 "TooLarge": {"description": "The body is longer than `http.maxReqSize`."},
             },
             "securitySchemes": {
@@ -86,6 +90,7 @@ fn operations(route: &'static Route, objects: &mut Objects) -> Value {
         "operationId": route.name,
         "tags": [route.group.title()],
         "summary": about.summary,
+        "description": if about.own { "Tidegate's own; ZLM has no such endpoint." } else { "" },
         "responses": responses(route, objects),
     });
     let permission = match route.access {
@@ -94,6 +99,7 @@ fn operations(route: &'static Route, objects: &mut Objects) -> Value {
         Access::Address | Access::Open => json!([]),
     };
     get["security"] = permission;
+    get["responses"]["431"] = json!({"$ref": "#/components/responses/HeadTooLarge"});
     let mut post = get.clone();
     get["parameters"] = parameters.into();
     post["operationId"] = format!("{}Post", route.name).into();

@@ -96,9 +96,9 @@ macro_rules! routes {
     };
 }
 
-/// Every endpoint. A new one needs a row here, and beside its handler a description ([`About`]) of its parameters and its reply;
-/// the OpenAPI document and the page to try it follow from that, and a test asks for its section in docs/api.md. The separators are
-/// ZLM's (observed where api.md marks them).
+/// Every endpoint. A new one needs a row here, and beside its handler a description ([`About`], with [`About::own`] if ZLM has none
+/// such) of its parameters and its reply; the OpenAPI document and the page to try it follow from that, and tests ask for its section
+/// in docs/api.md. The separators are ZLM's (observed where api.md marks them).
 #[rustfmt::skip]
 pub static ROUTES: &[Route] = routes! {
     "getApiList",             Server,   Secret,       "," => server::api_list, server::API_LIST;

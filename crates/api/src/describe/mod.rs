@@ -17,6 +17,8 @@ pub struct About {
     pub shared: &'static [Shared],
     /// What a call that succeeds is answered with.
     pub returns: Returns,
+    /// ZLM has no such endpoint.
+    pub own: bool,
 }
 
 impl About {
@@ -27,7 +29,14 @@ impl About {
             parameters: &[],
             shared: &[],
             returns,
+            own: false,
         }
+    }
+
+    /// The same, but ZLM has no such endpoint.
+    pub const fn own(mut self) -> Self {
+        self.own = true;
+        self
     }
 
     /// The same with parameters.

@@ -28,8 +28,9 @@ pub async fn api_list(_: Call) -> Answer {
 
 pub const OPENAPI: About = About::new(
     "This document.",
-    Returns::Document("OpenAPI 3.1, JSON. Not in ZLM. Needs no secret, because it holds none."),
-);
+    Returns::Document("OpenAPI 3.1, JSON. Needs no secret, because it holds none."),
+)
+.own();
 
 pub async fn openapi(_: Call) -> Answer {
     Ok(Reply::document(openapi::text()))

@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub const OF_STREAM: About = About::new(
-    "Tells why a stream is open, waiting or closed. Not in ZLM. -500 for a name that was not heard of lately.",
+    "Tells why a stream is open, waiting or closed. -500 for a name that was not heard of lately.",
     Returns::Members(fixed![data(
         Object(fixed![
             Member::new("vhost", Text, "The virtual host."),
@@ -43,7 +43,8 @@ pub const OF_STREAM: About = About::new(
         "What happened to it.",
     )]),
 )
-.takes(fixed![VHOST, APP, STREAM]);
+.takes(fixed![VHOST, APP, STREAM])
+.own();
 
 #[derive(Serialize)]
 struct Timeline {

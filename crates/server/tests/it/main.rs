@@ -12,6 +12,7 @@ mod hls_disk;
 mod hook_service;
 mod integrity;
 mod on_demand;
+mod openapi;
 mod process;
 mod publish_play;
 mod pull_hls;
