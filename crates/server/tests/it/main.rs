@@ -2,6 +2,7 @@
 
 mod api_live;
 mod browser;
+mod browser_api;
 mod chromium;
 mod clients;
 mod edges;
