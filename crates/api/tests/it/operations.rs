@@ -681,3 +681,59 @@ async fn a_timeline_shows_times_of_the_calendar() {
     let missing = client.call("getStreamTimeline", "vhost=v&app=live").await;
     assert_eq!(missing["code"], -300);
 }
+
+#[tokio::test]
+async fn a_download_tells_whether_its_client_is_permitted() {
+    let client = client(|_| {});
+    let target = "/index/api/downloadFile?file_path=/srv/a%20b.mp4";
+    let refused = client.get(target).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.body.as_str()),
+        (200, "a file"),
+        "whether it may is not decided here"
+    );
+    assert!(refused.cookies().is_empty(), "nobody is asked to log in");
+    client
+        .get(&format!("{target}&save_name=x.mp4&secret={SECRET}"))
+        .await;
+    let path = "/srv/a b.mp4".to_owned();
+    assert_eq!(
+        *client.server.downloads.lock(),
+        [
+            (path.clone(), None, false),
+            (path, Some("x.mp4".to_owned()), true)
+        ]
+    );
+    // The secret alone does not help an address that is kept out.
+    client.server.set("http.allow_ip_range", "10.0.0.1");
+    client.get(&format!("{target}&secret={SECRET}")).await;
+    assert!(!client.server.downloads.lock()[2].2);
+
+    let long = client
+        .call("downloadFile", &format!("file_path=/{}", "a".repeat(4096)))
+        .await;
+    assert_eq!(
+        long["msg"],
+        "\"file_path\" is 4097 bytes long, at most 4096 are allowed"
+    );
+    assert_eq!(client.server.downloads.lock().len(), 3);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_and_a_probe_that_is_too_long_are_refused() {
+    let client = client(|fake| fake.media = vec![stream(VHOST, "live", "cam", Schema::Rtmp, 0)]);
+    let cam = "schema=rtmp&vhost=v&app=live&stream=cam";
+    let message = |length: usize| format!("{cam}&msg={}", "x".repeat(length));
+    assert_eq!(
+        client.call("broadcastMessage", &message(16_384)).await,
+        json!({"code": 0})
+    );
+    assert_eq!(
+        client.call("broadcastMessage", &message(16_385)).await,
+        json!({"code": -300, "msg": "\"msg\" is 16385 bytes long, at most 16384 are allowed"})
+    );
+    for (ms, code) in [("0", 0), ("60000", 0), ("60001", -300), ("-1", -300), ("x", 0)] {
+        let reply = client.call("addProbe", &format!("{cam}&probe_ms={ms}")).await;
+        assert_eq!(reply["code"], code, "{ms}");
+    }
+}
