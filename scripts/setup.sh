@@ -2,7 +2,7 @@
 # Installs what one `make` target needs, and nothing that is there already. Usage: scripts/setup.sh WHAT...
 #
 #   build   to compile: the Rust toolchain and a C compiler (checked, not installed)
-#   test    to run the whole test suite: media tools, browser, Redis, nextest and cargo-deny
+#   test    to run the whole test suite: media tools, browser, Redis, schemathesis, nextest and cargo-deny
 #   deny    to check dependencies: cargo-deny
 #   bench   to run the benchmark: ffmpeg
 #
@@ -16,6 +16,8 @@ readonly NEXTEST_VERSION=0.9.143
 readonly CARGO_DENY_VERSION=0.20.2
 # Carries a static build of a recent ffmpeg, which Debian 12 lacks: enhanced RTMP needs one (ffmpeg 6.1 or later).
 readonly IMAGEIO_FFMPEG_VERSION=0.8.1
+# Calls the API as its OpenAPI document says, and holds the replies against it.
+readonly SCHEMATHESIS_VERSION=4.32.5
 
 say() { printf '    %s\n' "$*"; }
 fail() { printf 'set-up: %s\n' "$*" >&2; exit 1; }
@@ -93,6 +95,18 @@ setup_ffmpeg_new() {
     ln -sfn "$(realpath "$exe")" "$link"
 }
 
+# schemathesis below .tools/, where the tests look for it.
+setup_schemathesis() {
+    apt_for python3=python3
+    local there='import importlib.metadata, sys; sys.exit(importlib.metadata.version("schemathesis") != sys.argv[1])'
+    if ! PYTHONPATH=.tools/python python3 -c "$there" "$SCHEMATHESIS_VERSION" 2>/dev/null; then
+        python3 -m pip --version >/dev/null 2>&1 || apt_for pip3=python3-pip
+        say "installing schemathesis $SCHEMATHESIS_VERSION below .tools/"
+        PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --upgrade --target .tools/python \
+            "schemathesis==$SCHEMATHESIS_VERSION"
+    fi
+}
+
 setup_bench() {
     setup_build
     apt_for ffmpeg=ffmpeg
@@ -106,6 +120,7 @@ setup_test() {
         element:flvdemux=gstreamer1.0-plugins-good element:rtmp2src=gstreamer1.0-plugins-bad \
         element:rtspclientsink=gstreamer1.0-rtsp element:mpegtsmux=gstreamer1.0-plugins-bad
     setup_ffmpeg_new
+    setup_schemathesis
     cargo_tool nextest "$NEXTEST_VERSION"
     cargo_tool deny "$CARGO_DENY_VERSION"
 }

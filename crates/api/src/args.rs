@@ -1,9 +1,13 @@
 //! The parameters of a request (api.md, section 1.3): query string, then body, then request headers.
 
+use crate::describe::About;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use config::lenient;
 use std::borrow::Cow;
+
+/// The parameter that every endpoint reads.
+pub(crate) const SECRET: &str = "secret";
 
 /// Most parameters taken from the query string, and from the body. `setServerConfig` may name every configuration key at
 /// once, about 250; further parameters are ignored.
@@ -13,11 +17,13 @@ const MAX_PARAMS: usize = 1000;
 ///
 /// Names are compared without case. Within the query string, and within the body, the last of several wins. A parameter that
 /// is empty counts as missing, so the next source is asked.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Args {
     query: Vec<(String, String)>,
     body: Vec<(String, String)>,
     headers: HeaderMap,
+    /// The endpoint that reads them.
+    about: Option<&'static About>,
 }
 
 impl Args {
@@ -27,11 +33,23 @@ impl Args {
             query: form(query.as_bytes()),
             body: from_body(headers, body),
             headers: headers.clone(),
+            about: None,
         }
+    }
+
+    /// The same for an endpoint that reads no other parameters than those it describes, which is checked in builds with debug
+    /// assertions.
+    pub fn described_by(mut self, about: &'static About) -> Self {
+        self.about = Some(about);
+        self
     }
 
     /// The text of a parameter; `None` if it is missing or empty.
     pub fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        debug_assert!(
+            name == SECRET || self.about.is_none_or(|about| about.describes(name)),
+            "the parameter \"{name}\" is read and not described"
+        );
         last(&self.query, name)
             .or_else(|| last(&self.body, name))
             .map(Cow::Borrowed)
@@ -183,7 +201,13 @@ mod tests {
 
     #[track_caller]
     fn check(args: &Args, name: &str, expected: &str) {
-        assert_eq!(args.text(name), expected, "{name} of {args:?}");
+        assert_eq!(
+            args.text(name),
+            expected,
+            "{name} of {:?} and {:?}",
+            args.query,
+            args.body
+        );
     }
 
     #[test]
@@ -305,6 +329,16 @@ mod tests {
         assert_eq!(args.float("f"), Some(1.5));
         assert!(args.flag("on") && !args.flag("off") && !args.flag("none"));
         assert_eq!((args.bool("off"), args.bool("none")), (Some(false), None));
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "\"app\" is read and not described")]
+    fn an_endpoint_that_reads_what_it_does_not_describe_is_a_defect() {
+        static ABOUT: About = crate::handlers::sessions::KICK;
+        let args = with_body("secret=x&id=1&app=a", FORM, "").described_by(&ABOUT);
+        assert_eq!((args.text("secret"), args.text("ID")), ("x".into(), "1".into()));
+        args.text("app");
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 //! any client can send such a header, so a filter that believed it would be none. ZLM does the same (observed), though not on
 //! purpose. No address is exempt, loopback neither.
 
-use crate::args::Args;
+use crate::args::{self, Args};
 use crate::dispatch::Call;
 use crate::login::{self, Logins};
 use crate::outside::{PeerInfo, Server};
@@ -39,7 +39,7 @@ impl Permission {
             config: self.server.config(),
             args: Args::read(request.uri.query().unwrap_or_default(), &request.headers, b""),
             peer,
-            headers: request.headers.clone(),
+            request: request.clone(),
             logins: self.logins.clone(),
         };
         may_call(&call).map_err(Reply::from)
@@ -48,22 +48,36 @@ impl Permission {
 
 /// The checks before a handler runs, in ZLM's order: address, login, secret, required parameters.
 pub(crate) fn allow(route: &Route, call: &Call) -> Result<(), Failure> {
-    if route.access == Access::Secret {
-        may_call(call)?;
+    match route.access {
+        Access::Secret => may_call(call)?,
+        Access::Address => address_allowed(call)?,
+        // The handler asks.
+        Access::SecretOrHook | Access::Open => {}
     }
-    if route.required.iter().any(|name| call.args.get(name).is_none()) {
+    if route.about.required().any(|name| call.args.get(name).is_none()) {
         return Err(Failure::Missing {
-            required: route.required,
+            required: route.about.required().collect(),
             separator: route.separator,
         });
     }
     Ok(())
 }
 
-fn may_call(call: &Call) -> Result<(), Failure> {
-    if !call.config.http.allow_ip_range.contains(call.peer.peer.ip()) {
-        return Err(Failure::AddressNotAllowed);
+fn address_allowed(call: &Call) -> Result<(), Failure> {
+    if call.config.http.allow_ip_range.contains(call.peer.peer.ip()) {
+        Ok(())
+    } else {
+        Err(Failure::AddressNotAllowed)
     }
+}
+
+/// Whether the client is one that endpoints with a secret are for.
+pub(crate) fn is_permitted(call: &Call) -> bool {
+    address_allowed(call).is_ok() && (logged_in(call) || secret_given(call))
+}
+
+fn may_call(call: &Call) -> Result<(), Failure> {
+    address_allowed(call)?;
     if !logged_in(call) && !secret_given(call) {
         return Err(Failure::LoginFirst {
             cookie: call.invite(),
@@ -73,7 +87,7 @@ fn may_call(call: &Call) -> Result<(), Failure> {
 }
 
 fn logged_in(call: &Call) -> bool {
-    login::cookie(&call.headers, login::LOGGED_IN).is_some_and(|cookie| {
+    login::cookie(&call.request.headers, login::LOGGED_IN).is_some_and(|cookie| {
         call.logins
             .lock()
             .is_logged_in(Instant::now(), call.secret(), cookie)
@@ -85,7 +99,7 @@ fn secret_given(call: &Call) -> bool {
     !call.secret().is_empty()
         && call
             .args
-            .get("secret")
+            .get(args::SECRET)
             .is_some_and(|given| equal(&given, call.secret()))
 }
 

@@ -10,7 +10,8 @@ use crate::routes::{self, Route};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use axum::http::request::Parts;
 use axum::http::{Method, Response, StatusCode, Version};
 use config::Config;
 use media::StreamKey;
@@ -44,7 +45,8 @@ pub(crate) struct Call {
     pub config: Arc<Config>,
     pub args: Args,
     pub peer: PeerInfo,
-    pub headers: HeaderMap,
+    /// The head of the request.
+    pub request: Parts,
     pub logins: Arc<Mutex<Logins>>,
 }
 
@@ -107,7 +109,7 @@ async fn dispatch(State(api): State<Api>, request: Request) -> Response<Body> {
         };
     };
     let headers = request.headers().clone();
-    let mut response = match call(api, config.clone(), request).await {
+    let mut response = match call(api, route, config.clone(), request).await {
         Ok(call) => answer(route, call).await.into_response(&config.http.char_set),
         Err(status) => closing(status),
     };
@@ -141,7 +143,12 @@ fn closing(status: StatusCode) -> Response<Body> {
 
 /// Reads a request whole. ZLM leaves oversized bodies, and POST without a length, without an answer (observed); here they get
 /// the status that HTTP has for them.
-async fn call(api: Api, config: Arc<Config>, request: Request) -> Result<Call, StatusCode> {
+async fn call(
+    api: Api,
+    route: &'static Route,
+    config: Arc<Config>,
+    request: Request,
+) -> Result<Call, StatusCode> {
     let (parts, body) = request.into_parts();
     let Some(peer) = parts.extensions.get::<PeerInfo>().copied() else {
         debug_assert!(false, "a request without PeerInfo");
@@ -158,13 +165,14 @@ async fn call(api: Api, config: Arc<Config>, request: Request) -> Result<Call, S
     let body = axum::body::to_bytes(body, limit)
         .await
         .map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
-    let args = Args::read(parts.uri.query().unwrap_or_default(), &parts.headers, &body);
+    let query = parts.uri.query().unwrap_or_default();
+    let args = Args::read(query, &parts.headers, &body).described_by(&route.about);
     Ok(Call {
         server: api.server,
         config,
         args,
         peer,
-        headers: parts.headers,
+        request: parts,
         logins: api.logins,
     })
 }

@@ -1,13 +1,17 @@
 //! What the API needs from the server around it: one small trait.
 
 use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::Response;
+use axum::http::request::Parts;
 use config::{Config, Rejected};
 use hooks::object::Statistic;
 use lifecycle::{JobId, Op, OpError, OpReply, SessionId};
 use media::info::{MediaInfo, SockInfo};
-use media::{Schema, StreamKey};
+use media::{CodecId, MediaTime, Schema, StreamKey, TrackId};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything outside the API. Methods that are not `async` answer from memory and must not block.
 #[async_trait]
@@ -47,8 +51,18 @@ pub trait Server: Send + Sync + 'static {
     /// Load of the threads that serve connections, or of those for background work. At least one entry.
     async fn load(&self, pool: Pool) -> Vec<WorkerLoad>;
 
+    /// The hooks, for what operators do with their receivers.
+    fn hooks(&self) -> &hooks::Hooks;
+
     /// Withdraws kept verdicts of hooks; returns how many would have been served without asking.
     fn flush_hook_cache(&self, filter: &hooks::admission::Filter<'_>) -> usize;
+
+    /// Watches a stream for some time: its frames in the order in which they came, at most [`MAX_PROBED`]. `None` if it is not
+    /// there.
+    async fn probe(&self, key: &StreamKey, time: Duration) -> Option<Vec<ProbedFrame>>;
+
+    /// A file of a folder that `api.downloadRoot` names.
+    async fn download(&self, download: Download<'_>) -> Response<Body>;
 
     /// Begins a restart in about one second, after the reply has gone out.
     fn restart(&self);
@@ -144,6 +158,42 @@ pub enum Pool {
     Event,
     /// Threads for background work.
     Work,
+}
+
+/// Most frames of one probe, about 200 bytes of reply each: five minutes of video and audio.
+pub const MAX_PROBED: usize = 20_000;
+
+/// A frame that came while its stream was watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbedFrame {
+    /// Its codec.
+    pub codec: CodecId,
+    /// Number of its track.
+    pub track: TrackId,
+    /// Decoding time.
+    pub dts: MediaTime,
+    /// Presentation time.
+    pub pts: MediaTime,
+    /// When it came, counted from the start of the probe.
+    pub at: Duration,
+    /// Length in bytes.
+    pub size: usize,
+    /// Video: decoding can start here.
+    pub key: bool,
+}
+
+/// A file that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Download<'a> {
+    /// The head of the request, for what of the file the client has already or wants.
+    pub request: &'a Parts,
+    /// The absolute path of the file.
+    pub file_path: &'a str,
+    /// The name under which a browser is to save it.
+    pub save_name: Option<&'a str>,
+    /// The client has the secret or a login. Otherwise it may what it may of other files: the hook `on_http_access` decides, or
+    /// the address if there is none.
+    pub permitted: bool,
 }
 
 /// Load of one thread.

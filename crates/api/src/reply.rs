@@ -9,11 +9,19 @@ use serde::Serialize;
 /// The result of a handler.
 pub type Answer = Result<Reply, Failure>;
 
-/// A body with its cookies. The status is always 200: clients look at `code`.
+/// A body with its cookies. The status is 200, unless it is a response of its own: clients look at `code`.
 #[derive(Debug)]
 pub struct Reply {
-    json: String,
+    body: Content,
     cookies: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Json(String),
+    Document(&'static str),
+    /// Large beside the others.
+    Response(Box<Response<Body>>),
 }
 
 impl Reply {
@@ -25,10 +33,10 @@ impl Reply {
     /// `code` beside the members of `members`.
     pub fn with_code(code: Code, members: &impl Serialize) -> Self {
         Self {
-            json: pretty(&Envelope {
+            body: Content::Json(pretty(&Envelope {
                 code: code as i32,
                 members,
-            }),
+            })),
             cookies: Vec::new(),
         }
     }
@@ -52,6 +60,22 @@ impl Reply {
         }
     }
 
+    /// JSON without `code`.
+    pub(crate) fn document(json: &'static str) -> Self {
+        Self {
+            body: Content::Document(json),
+            cookies: Vec::new(),
+        }
+    }
+
+    /// What is no JSON: a file.
+    pub(crate) fn response(response: Response<Body>) -> Self {
+        Self {
+            body: Content::Response(Box::new(response)),
+            cookies: Vec::new(),
+        }
+    }
+
     /// Adds a `Set-Cookie` header.
     pub fn cookie(mut self, value: String) -> Self {
         self.cookies.push(value);
@@ -60,7 +84,12 @@ impl Reply {
 
     /// The reply as HTTP. `charset` is `http.charSet`.
     pub fn into_response(self, charset: &str) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.json));
+        let body = match self.body {
+            Content::Json(json) => Body::from(json),
+            Content::Document(json) => Body::from(json),
+            Content::Response(response) => return *response,
+        };
+        let mut response = Response::new(body);
         response
             .headers_mut()
             .insert(CONTENT_TYPE, content_type("application/json", charset));
@@ -114,7 +143,7 @@ pub enum Failure {
     #[error("Required parameter missed: {}", quoted(required, separator))]
     Missing {
         /// The names.
-        required: &'static [&'static str],
+        required: Vec<&'static str>,
         /// What stands between them; differs between endpoints.
         separator: &'static str,
     },
@@ -260,7 +289,7 @@ mod tests {
     #[test]
     fn a_missing_parameter_lists_all_required_ones() {
         let failure = Failure::Missing {
-            required: &["vhost", "app"],
+            required: vec!["vhost", "app"],
             separator: ", ",
         };
         assert_eq!(
@@ -272,9 +301,13 @@ mod tests {
 
     #[test]
     fn an_empty_list_has_no_data_and_bodies_are_indented_with_tabs() {
-        assert_eq!(Reply::list::<u8>(&[]).json, "{\n\t\"code\": 0\n}");
+        let text = |reply: Reply| match &reply.body {
+            Content::Json(json) => json.clone(),
+            Content::Document(_) | Content::Response(_) => panic!("{reply:?}"),
+        };
+        assert_eq!(text(Reply::list::<u8>(&[])), "{\n\t\"code\": 0\n}");
         assert_eq!(
-            Reply::list(&[1]).json,
+            text(Reply::list(&[1])),
             "{\n\t\"code\": 0,\n\t\"data\": [\n\t\t1\n\t]\n}"
         );
     }

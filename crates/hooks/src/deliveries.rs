@@ -28,10 +28,13 @@ pub struct Delivery {
     /// How long the event had waited by then, in milliseconds.
     pub queued_ms: u64,
     /// Resolving the name and connecting, in milliseconds; none on a connection that was there already.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_ms: Option<u64>,
     /// The TLS handshake, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ms: Option<u64>,
     /// From the start to the head of the answer, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<u64>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,

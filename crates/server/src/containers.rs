@@ -26,6 +26,7 @@ pub const FMP4: MuxId = MuxId(6);
 pub const WS_FMP4: MuxId = MuxId(7);
 /// HLS: segments instead of packets, see [`crate::hls`].
 pub const HLS: MuxId = MuxId(8);
+// 9 is `crate::probe`'s.
 
 /// How RTMP, FLV and MPEG-TS are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

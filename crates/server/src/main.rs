@@ -23,6 +23,7 @@ mod meter;
 mod metrics;
 mod operator;
 mod player;
+mod probe;
 mod pull;
 mod push;
 mod rules;

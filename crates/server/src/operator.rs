@@ -1,8 +1,12 @@
 //! The API's view of the running server.
 
 use crate::app::App;
-use api::{Pool, Server, SessionView, SetResult, Traffic, WorkerLoad};
+use crate::{files, probe};
+use api::outside::MAX_PROBED;
+use api::{Download, Pool, ProbedFrame, Server, SessionView, SetResult, Traffic, WorkerLoad};
 use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::Response;
 use config::Config;
 use hooks::object::Statistic;
 use lifecycle::{JobId, Op, OpError, OpReply};
@@ -112,8 +116,21 @@ impl Server for Operator {
         }
     }
 
+    fn hooks(&self) -> &hooks::Hooks {
+        &self.0.hooks
+    }
+
     fn flush_hook_cache(&self, filter: &hooks::admission::Filter<'_>) -> usize {
         self.0.hooks.withdraw_verdicts(filter)
+    }
+
+    async fn probe(&self, key: &StreamKey, time: Duration) -> Option<Vec<ProbedFrame>> {
+        let stream = self.0.hub.get(key)?;
+        probe::watch(&stream, time, MAX_PROBED).await
+    }
+
+    async fn download(&self, download: Download<'_>) -> Response<Body> {
+        files::download(&self.0, download).await
     }
 
     fn restart(&self) {

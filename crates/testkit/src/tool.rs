@@ -63,6 +63,25 @@ impl Tool {
         Self::new("curl").arg("-q")
     }
 
+    /// schemathesis, which `scripts/setup.sh` has put below `.tools/`.
+    ///
+    /// # Errors
+    ///
+    /// It is not there.
+    pub fn schemathesis() -> Result<Self> {
+        let python = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/python"));
+        let python = python
+            .canonicalize()
+            .ok()
+            .filter(|python| python.join("schemathesis").is_dir());
+        let python = python.context("no schemathesis: run `scripts/setup.sh test`")?;
+        Ok(Self::new("python3")
+            .args(["-c", "from schemathesis.cli import schemathesis; schemathesis()"])
+            .env("PYTHONPATH", python)
+            // Tests run side by side.
+            .env("PYTHONDONTWRITEBYTECODE", "1"))
+    }
+
     /// Adds one argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.shown.push(' ');

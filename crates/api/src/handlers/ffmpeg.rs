@@ -2,6 +2,11 @@
 
 use super::State;
 use super::media_url::MediaUrl;
+use crate::describe::Shape::{Int, Named, Object, Text};
+use crate::describe::objects::{FLAG, KEY, REASON, STATE};
+use crate::describe::parameters::MAX_URL_LEN;
+use crate::describe::{About, Kind, Member, Parameter, Returns, data, parameters};
+use crate::describe::{fixed, list};
 use crate::dispatch::Call;
 use crate::login::md5_hex;
 use crate::reply::{Answer, Failure, Reply};
@@ -14,6 +19,39 @@ use std::time::Duration;
 
 /// `timeout_ms` when it is 0 or no number: the default of `timeout_sec` of the other sources.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub const ADD: About = About::new(
+    "Starts an ffmpeg process that feeds a stream. Answers when the stream is there. The same destination again is success.",
+    Returns::Members(fixed![data(Named(&KEY), "The handle, the MD5 of `dst_url`.")]),
+)
+.takes(fixed![
+    Parameter::new(
+        "src_url",
+        Kind::Text(MAX_URL_LEN),
+        "Anything that FFmpeg opens; must not begin with `-`.",
+    )
+    .required(),
+    Parameter::new(
+        "dst_url",
+        Kind::Text(MAX_URL_LEN),
+        "Where it publishes: an `rtmp[s]`, `rtsp[s]` or `srt` URL, usually of this server.",
+    )
+    .required(),
+    Parameter::new(
+        "timeout_ms",
+        Kind::Int(0, 3_600_000),
+        "Limit for the stream to appear, in milliseconds; on another server, how long the process must live. 0 counts as 10000.",
+    )
+    .required(),
+    Parameter::new("enable_hls", Kind::Switch, "Record HLS when the stream appears.").or("0"),
+    Parameter::new("enable_mp4", Kind::Switch, "Record MP4 when the stream appears.").or("0"),
+    Parameter::new(
+        "ffmpeg_cmd_key",
+        Kind::Text(MAX_URL_LEN),
+        "Configuration key of the command's template, as `ffmpeg.cmd_hd`; an unknown one is `ffmpeg.cmd`.",
+    )
+    .or("ffmpeg.cmd"),
+]);
 
 pub async fn add(call: Call) -> Answer {
     super::check_lengths(&call, &[], &["src_url", "dst_url", "ffmpeg_cmd_key"])?;
@@ -92,12 +130,38 @@ fn timeout(call: &Call) -> Duration {
     }
 }
 
+pub const DELETE: About = About::new(
+    "Stops an ffmpeg process and removes its stream.",
+    Returns::Members(fixed![data(Named(&FLAG), "Whether it existed.")]),
+)
+.takes(fixed![parameters::KEY]);
+
 pub async fn delete(call: Call) -> Answer {
     let key = call.args.text("key").into_owned();
     Ok(super::flag_reply(super::flag(
         call.server.operate(Op::DelFfmpeg(key)).await?,
     )?))
 }
+
+pub const LIST: About = About::new(
+    "Lists FFmpeg sources.",
+    Returns::Members(fixed![
+        data(
+            list!(Object(fixed![
+                Member::new("key", Text, "The handle."),
+                Member::new("src_url", Text, "The source."),
+                Member::new("dst_url", Text, "Where it publishes."),
+                Member::new("cmd", Text, "The command, for people to read."),
+                Member::new("ffmpeg_cmd_key", Text, "Configuration key of its template."),
+                Member::new("restarts", Int, "Starts after the first one. Not in ZLM."),
+                STATE,
+                REASON,
+            ])),
+            "Absent when there is none.",
+        )
+        .optional()
+    ]),
+);
 
 #[derive(Serialize)]
 struct Source {

@@ -1,17 +1,20 @@
 //! The endpoints, by topic. Each parses its parameters, asks the server, and shapes the reply.
 
-mod client_options;
+pub mod client_options;
 pub mod ffmpeg;
+pub mod files;
+pub mod hooks;
 pub mod login;
 mod media_url;
+pub mod probe;
 pub mod proxies;
 pub mod pushers;
 pub mod server;
 pub mod sessions;
 pub mod streams;
 pub mod timeline;
-pub mod verdicts;
 
+use crate::describe::parameters::MAX_URL_LEN;
 use crate::dispatch::Call;
 use crate::reply::{Failure, Reply};
 use lifecycle::OpReply;
@@ -20,9 +23,6 @@ use media::StreamKey;
 use media::key::MAX_NAME_LEN;
 use serde::Serialize;
 use std::time::Duration;
-
-/// Longest URL that is taken, in bytes: what common HTTP servers take, and enough for signed URLs.
-const MAX_URL_LEN: usize = 8192;
 
 /// Longest time that a source or pusher may take to start. The caller's connection waits that long.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -102,12 +102,18 @@ fn check_lengths(call: &Call, names: &[&'static str], urls: &[&'static str]) -> 
         .map(|name| (name, MAX_NAME_LEN))
         .chain(urls.iter().map(|name| (name, MAX_URL_LEN)));
     for (name, most) in bounds {
-        let got = call.args.text(name).len();
-        if got > most {
-            return Err(Failure::InvalidArgs(format!(
-                "\"{name}\" is {got} bytes long, at most {most} are allowed"
-            )));
-        }
+        check_bytes(call, name, most)?;
+    }
+    Ok(())
+}
+
+/// The bound for one text.
+fn check_bytes(call: &Call, name: &str, most: usize) -> Result<(), Failure> {
+    let got = call.args.text(name).len();
+    if got > most {
+        return Err(Failure::InvalidArgs(format!(
+            "\"{name}\" is {got} bytes long, at most {most} are allowed"
+        )));
     }
     Ok(())
 }

@@ -3,6 +3,11 @@
 use super::client_options::{self, Direction};
 use super::media_url::MediaUrl;
 use super::{State, seconds};
+use crate::describe::Shape::{Int, Named, Text};
+use crate::describe::objects::{FLAG, KEY, REASON, SOURCE, STATE, TRACK};
+use crate::describe::parameters::{APP, MAX_URL_LEN, RETRY_COUNT, STREAM, TIMEOUT_SEC, VHOST};
+use crate::describe::{About, Kind, Member, Object, Parameter, Returns, Shared, data, parameters};
+use crate::describe::{fixed, list};
 use crate::dispatch::Call;
 use crate::reply::{Answer, Failure, Reply};
 use config::{ProtocolOverrides, protocol_options};
@@ -34,6 +39,36 @@ fn has_suffix(url: &MediaUrl) -> bool {
         .iter()
         .any(|suffix| path.ends_with(suffix))
 }
+
+pub const ADD: About = About::new(
+    "Pulls a stream from elsewhere. Answers when the source is open or the first attempt has failed.",
+    Returns::Members(fixed![data(Named(&KEY), "The handle, `vhost/app/stream`.")]),
+)
+.takes(fixed![
+    VHOST,
+    APP,
+    STREAM,
+    Parameter::new(
+        "url",
+        Kind::Text(MAX_URL_LEN),
+        "The source: `rtsp[s]://`, `rtmp[s]://`, or `http[s]://` with a path that ends in `.m3u8`, `.ts` or `.flv`.",
+    )
+    .required(),
+    Parameter::new(
+        "schema",
+        Kind::Word(&["hls", "ts", "flv"]),
+        "What an HTTP URL leads to, whatever its path.",
+    ),
+    RETRY_COUNT,
+    Parameter::new(
+        "force",
+        Kind::Switch,
+        "Success at once, even if the first attempt fails; it is tried again.",
+    )
+    .or("0"),
+    TIMEOUT_SEC,
+])
+.shares(fixed![Shared::ProtocolOptions, Shared::ClientOptions]);
 
 pub async fn add(call: Call) -> Answer {
     let url = call.args.text("url").into_owned();
@@ -94,12 +129,64 @@ fn options(call: &Call, url: &str) -> ProtocolOptions {
     options
 }
 
+pub const DELETE: About = About::new(
+    "Removes a proxy, or an FFmpeg source, with its stream.",
+    Returns::Members(fixed![data(Named(&FLAG), "Whether it existed.")]),
+)
+.takes(fixed![parameters::KEY]);
+
 /// Removes a pull. WVP deletes FFmpeg sources with this endpoint too (api.md, section 6), so such a key is tried as well.
 pub async fn delete(call: Call) -> Answer {
     let key = key(&call);
     let pull = super::flag(call.server.operate(Op::DelPull(key.clone())).await?)?;
     let flag = pull || super::flag(call.server.operate(Op::DelFfmpeg(key)).await?)?;
     Ok(super::flag_reply(flag))
+}
+
+/// All but the handle.
+const MEMBERS: &[Member] = &[
+    Member::new("url", Text, "The source."),
+    Member::new("status", Int, "0 up, 1 not."),
+    Member::new(
+        "status_str",
+        Text,
+        "`connecting`, `playing`, `play failed: WHY` or `play shutdown: WHY`.",
+    ),
+    Member::new("liveSecs", Int, "Seconds up in total."),
+    Member::new("rePullCount", Int, "How often it was lost."),
+    Member::new("totalReaderCount", Int, "Players of its stream."),
+    Member::new("bytesSpeed", Int, "Bytes per second now."),
+    Member::new("totalBytes", Int, "Bytes received in the current attempt."),
+    Member::new("src", Named(&SOURCE), "Its stream."),
+    Member::new(
+        "tracks",
+        list!(Named(&TRACK)),
+        "Of its stream; empty while it is down.",
+    ),
+    STATE,
+    REASON,
+];
+
+static PROXY: Object = Object {
+    name: "Proxy",
+    about: "A stream that is pulled from elsewhere.",
+    members: MEMBERS,
+};
+
+static LISTED: Object = Object {
+    name: "ListedProxy",
+    about: "A stream that is pulled from elsewhere, with its handle.",
+    members: &with_key(MEMBERS),
+};
+
+const fn with_key(members: &[Member]) -> [Member; MEMBERS.len() + 1] {
+    let mut all = [Member::new("key", Text, "The handle."); MEMBERS.len() + 1];
+    let mut index = 0;
+    while index < members.len() {
+        all[index + 1] = members[index];
+        index += 1;
+    }
+    all
 }
 
 #[derive(Serialize)]
@@ -125,6 +212,18 @@ struct Proxy {
     state: State,
 }
 
+pub const LIST: About = About::new(
+    "Lists proxies.",
+    Returns::Members(fixed![
+        data(list!(Named(&LISTED)), "Absent when there is none.").optional()
+    ]),
+)
+.takes(fixed![Parameter {
+    required: false,
+    about: "Only the proxy with this handle; -400 if there is none.",
+    ..parameters::KEY
+}]);
+
 pub async fn list(call: Call) -> Answer {
     let pulls = pulls(&call).await?;
     let Some(_) = call.args.get("key") else {
@@ -140,6 +239,12 @@ pub async fn list(call: Call) -> Answer {
     let view = view.ok_or_else(|| super::key_not_found(&call))?;
     Ok(Reply::data(&[proxy(&call, view, true)]))
 }
+
+pub const INFO: About = About::new(
+    "Shows a proxy. -500 if there is none with this handle.",
+    Returns::Members(fixed![data(Named(&PROXY), "The proxy.")]),
+)
+.takes(fixed![parameters::KEY]);
 
 pub async fn info(call: Call) -> Answer {
     let key = key(&call);

@@ -3,6 +3,11 @@
 use super::client_options::{self, Direction};
 use super::media_url::MediaUrl;
 use super::{Source, State, seconds};
+use crate::describe::Shape::{Int, Named, Text};
+use crate::describe::objects::{FLAG, KEY, REASON, SOURCE, STATE};
+use crate::describe::parameters::{APP, MAX_URL_LEN, RETRY_COUNT, SCHEMA, STREAM, TIMEOUT_SEC, VHOST};
+use crate::describe::{About, Kind, Member, Object, Parameter, Returns, Shared, data, parameters};
+use crate::describe::{fixed, list};
 use crate::dispatch::Call;
 use crate::login::md5_hex;
 use crate::reply::{Answer, Failure, Reply};
@@ -10,6 +15,29 @@ use lifecycle::op::{JobState, PushSpec, PushView};
 use lifecycle::{Op, OpError, OpReply};
 use media::Schema;
 use serde::Serialize;
+
+pub const ADD: About = About::new(
+    "Sends a stream on to another server. Answers after the first attempt. The same pusher again is success.",
+    Returns::Members(fixed![data(
+        Named(&KEY),
+        "The handle, `schema/vhost/app/stream/MD5 of dst_url`."
+    )]),
+)
+.takes(fixed![
+    SCHEMA,
+    VHOST,
+    APP,
+    STREAM,
+    Parameter::new(
+        "dst_url",
+        Kind::Text(MAX_URL_LEN),
+        "The destination: `rtmp[s]://`, which needs the schema `rtmp`, or `rtsp[s]://`, which needs `rtsp`.",
+    )
+    .required(),
+    RETRY_COUNT,
+    TIMEOUT_SEC,
+])
+.shares(fixed![Shared::ClientOptions]);
 
 pub async fn add(call: Call) -> Answer {
     let dst_url = call.args.text("dst_url").into_owned();
@@ -65,11 +93,52 @@ fn needed_schema(dst_url: &str) -> Option<Schema> {
         .map(|(schema, _)| schema)
 }
 
+pub const DELETE: About = About::new(
+    "Removes a pusher.",
+    Returns::Members(fixed![data(Named(&FLAG), "Whether it existed.")]),
+)
+.takes(fixed![parameters::KEY]);
+
 pub async fn delete(call: Call) -> Answer {
     let key = call.args.text("key").into_owned();
     Ok(super::flag_reply(super::flag(
         call.server.operate(Op::DelPush(key)).await?,
     )?))
+}
+
+/// All but the handle.
+const MEMBERS: &[Member] = &[
+    Member::new("url", Text, "The destination."),
+    Member::new("status", Int, "0 up, 1 not."),
+    Member::new("liveSecs", Int, "Seconds up in total."),
+    Member::new("rePublishCount", Int, "How often it was lost."),
+    Member::new("bytesSpeed", Int, "Bytes per second now."),
+    Member::new("totalBytes", Int, "Bytes sent in the current attempt."),
+    Member::new("src", Named(&SOURCE), "Its stream; absent when that is gone.").optional(),
+    STATE,
+    REASON,
+];
+
+static PUSHER: Object = Object {
+    name: "Pusher",
+    about: "A stream that is sent on to another server.",
+    members: MEMBERS,
+};
+
+static LISTED: Object = Object {
+    name: "ListedPusher",
+    about: "A stream that is sent on to another server, with its handle.",
+    members: &with_key(MEMBERS),
+};
+
+const fn with_key(members: &[Member]) -> [Member; MEMBERS.len() + 1] {
+    let mut all = [Member::new("key", Text, "The handle."); MEMBERS.len() + 1];
+    let mut index = 0;
+    while index < members.len() {
+        all[index + 1] = members[index];
+        index += 1;
+    }
+    all
 }
 
 #[derive(Serialize)]
@@ -93,6 +162,18 @@ struct Pusher {
     state: State,
 }
 
+pub const LIST: About = About::new(
+    "Lists pushers.",
+    Returns::Members(fixed![
+        data(list!(Named(&LISTED)), "Absent when there is none.").optional()
+    ]),
+)
+.takes(fixed![Parameter {
+    required: false,
+    about: "Only the pusher with this handle; -400 if there is none.",
+    ..parameters::KEY
+}]);
+
 pub async fn list(call: Call) -> Answer {
     let pushes = pushes(&call).await?;
     let Some(key) = call.args.get("key") else {
@@ -107,6 +188,12 @@ pub async fn list(call: Call) -> Answer {
     let view = view.ok_or_else(|| super::key_not_found(&call))?;
     Ok(Reply::data(&[pusher(&call, view, true)]))
 }
+
+pub const INFO: About = About::new(
+    "Shows a pusher. -500 if there is none with this handle.",
+    Returns::Members(fixed![data(Named(&PUSHER), "The pusher.")]),
+)
+.takes(fixed![parameters::KEY]);
 
 pub async fn info(call: Call) -> Answer {
     let key = call.args.text("key");

@@ -1,11 +1,20 @@
 //! The server itself: version, load, configuration, restart.
 
+use crate::describe::Shape::{Int, List, Map, Object, Text};
+use crate::describe::{About, Kind, Member, Parameter, Returns, data};
+use crate::describe::{fixed, list};
 use crate::dispatch::Call;
+use crate::openapi;
 use crate::outside::{Pool, SetResult, WorkerLoad};
 use crate::reply::{Answer, Reply};
 use crate::routes;
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+pub const API_LIST: About = About::new(
+    "Lists the paths of all endpoints.",
+    Returns::Members(fixed![data(List(&Text), "The paths, sorted.")]),
+);
 
 pub async fn api_list(_: Call) -> Answer {
     let mut paths: Vec<String> = routes::ROUTES
@@ -16,6 +25,32 @@ pub async fn api_list(_: Call) -> Answer {
     paths.sort_unstable();
     Ok(Reply::list(&paths))
 }
+
+pub const OPENAPI: About = About::new(
+    "This document.",
+    Returns::Document("OpenAPI 3.1, JSON. Needs no secret, because it holds none."),
+)
+.own();
+
+pub async fn openapi(_: Call) -> Answer {
+    Ok(Reply::document(openapi::text()))
+}
+
+pub const VERSION: About = About::new(
+    "Tells which build this is.",
+    Returns::Members(fixed![data(
+        Object(fixed![
+            Member::new("branchName", Text, "Branch of the source."),
+            Member::new("buildTime", Text, "When it was built, or `unknown`."),
+            Member::new(
+                "commitHash",
+                Text,
+                "Commit of the source, or the version of Tidegate."
+            ),
+        ]),
+        "The build.",
+    )]),
+);
 
 /// Names of the build. `TIDEGATE_BRANCH`, `TIDEGATE_COMMIT` and `TIDEGATE_BUILD_TIME` are set by whoever builds a release.
 #[derive(Serialize)]
@@ -43,9 +78,28 @@ struct Load {
     fd_count: u64,
 }
 
+const LOAD: Returns = Returns::Members(fixed![data(
+    list!(Object(fixed![
+        Member::new("name", Text, "Name of the thread."),
+        Member::new("load", Int, "Busy share of the last seconds, percent."),
+        Member::new(
+            "delay",
+            Int,
+            "How long a new task waits for its turn, milliseconds."
+        ),
+        Member::new("fd_count", Int, "Open descriptors that it serves."),
+    ])),
+    "One entry per thread.",
+)]);
+
+pub const THREADS_LOAD: About = About::new("Tells the load of the threads that serve connections.", LOAD);
+
 pub async fn threads_load(call: Call) -> Answer {
     Ok(load(call.server.load(Pool::Event).await))
 }
+
+pub const WORK_THREADS_LOAD: About =
+    About::new("Tells the load of the threads that do background work.", LOAD);
 
 pub async fn work_threads_load(call: Call) -> Answer {
     Ok(load(call.server.load(Pool::Work).await))
@@ -66,13 +120,48 @@ fn load(workers: Vec<WorkerLoad>) -> Reply {
     Reply::data(&workers.into_iter().map(entry).collect::<Vec<_>>())
 }
 
+pub const STATISTIC: About = About::new(
+    "Counts objects, under the names of ZLM's classes.",
+    Returns::Members(fixed![data(
+        Map(&Int),
+        "Counts by name. What has no counterpart here is 0."
+    )]),
+);
+
 pub async fn statistic(call: Call) -> Answer {
     Ok(Reply::data(&call.server.statistic()))
 }
 
+pub const CONFIG: About = About::new(
+    "Shows the whole configuration, `api.secret` included, as ZLM does.",
+    Returns::Members(fixed![data(
+        List(&Map(&Text)),
+        "One object of all keys as `section.key`, all values text.",
+    )]),
+);
+
 pub async fn config(call: Call) -> Answer {
     Ok(Reply::data(&[call.config.flat().collect::<BTreeMap<_, _>>()]))
 }
+
+pub const SET_CONFIG: About = About::new(
+    "Changes the configuration and saves it.",
+    Returns::Members(fixed![
+        Member::new("changed", Int, "How many values are now different."),
+        Member::new(
+            "msg",
+            Text,
+            "The values that were refused, and what is allowed. Absent if there is none. Not in ZLM.",
+        )
+        .optional(),
+    ]),
+)
+.takes(fixed![Parameter::new(
+    "keys",
+    Kind::ConfigKeys,
+    "Any keys, exact case, as `hook.enable=1`. An empty value clears the key. Unknown names are ignored, and so are `ffmpeg.bin` and \
+     `ffmpeg.snap`, which only the file can change.",
+)]);
 
 #[derive(Serialize)]
 struct Changed {
@@ -98,6 +187,11 @@ pub async fn set_config(call: Call) -> Answer {
         msg: (!reasons.is_empty()).then(|| reasons.join(". ")),
     }))
 }
+
+pub const RESTART: About = About::new(
+    "Restarts the server in about one second.",
+    Returns::Members(fixed![Member::new("msg", Text, "That it will be done.")]),
+);
 
 #[derive(Serialize)]
 struct Message {

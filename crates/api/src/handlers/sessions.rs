@@ -1,5 +1,10 @@
 //! Connections: what there is, and cutting them.
 
+use crate::describe::Shape::{Int, Object};
+use crate::describe::objects::SESSION_MEMBERS;
+use crate::describe::parameters::SESSION_FILTERS;
+use crate::describe::{About, Kind, Member, Parameter, Returns, data};
+use crate::describe::{fixed, list};
 use crate::dispatch::Call;
 use crate::outside::SessionView;
 use crate::reply::{Answer, Failure, Reply};
@@ -43,10 +48,31 @@ impl<'a> From<&'a SessionView> for Session<'a> {
     }
 }
 
+pub const LIST: About = About::new(
+    "Lists the connections to the server, the asking one too.",
+    Returns::Members(fixed![
+        data(list!(Object(SESSION_MEMBERS)), "Absent when nothing matches.").optional()
+    ]),
+)
+.takes(&SESSION_FILTERS);
+
 pub async fn list(call: Call) -> Answer {
     let found = filtered(&call);
     Ok(Reply::list(&found.iter().map(Session::from).collect::<Vec<_>>()))
 }
+
+pub const KICK: About = About::new(
+    "Cuts a connection. -1 if it is not there.",
+    Returns::Members(fixed![]),
+)
+.takes(fixed![
+    Parameter::new(
+        "id",
+        Kind::Text(256),
+        "Id of the session, as `id` or `identifier` of the lists."
+    )
+    .required(),
+]);
 
 pub async fn kick(call: Call) -> Answer {
     let id = call.args.text("id");
@@ -59,6 +85,16 @@ pub async fn kick(call: Call) -> Answer {
     cut(&call, target.session).await?;
     Ok(Reply::success())
 }
+
+pub const KICK_MANY: About = About::new(
+    "Cuts all connections that match, except the asking one; without filters, all others.",
+    Returns::Members(fixed![Member::new(
+        "count_hit",
+        Int,
+        "Connections that were cut."
+    )]),
+)
+.takes(&SESSION_FILTERS);
 
 #[derive(Serialize)]
 struct Kicked {

@@ -1,10 +1,50 @@
 //! What happened to a stream, and why. Not in ZLM.
 
+use crate::describe::Shape::{Int, Object, Text, Word};
+use crate::describe::parameters::{APP, STREAM, VHOST};
+use crate::describe::{About, Member, Returns, data};
+use crate::describe::{fixed, list};
 use crate::dispatch::Call;
 use crate::reply::{Answer, Reply};
 use lifecycle::{Op, OpReply};
 use serde::Serialize;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+pub const OF_STREAM: About = About::new(
+    "Tells why a stream is open, waiting or closed. -500 for a name that was not heard of lately.",
+    Returns::Members(fixed![data(
+        Object(fixed![
+            Member::new("vhost", Text, "The virtual host."),
+            Member::new("app", Text, "The application."),
+            Member::new("stream", Text, "The name."),
+            Member::new(
+                "state",
+                Word(&["missing", "wanted", "starting", "live", "unwatched", "orphan"]),
+                "Where it stands; `orphan` is kept for a lost publisher.",
+            ),
+            Member::new("readers", Int, "Players that play."),
+            Member::new("waiting", Int, "Players that wait for the stream."),
+            Member::new("authorizing", Int, "Players that wait for permission."),
+            Member::new(
+                "entries",
+                list!(Object(fixed![
+                    Member::new("time", Int, "Unix time in milliseconds."),
+                    Member::new("event", Text, "A fixed word."),
+                    Member::new("detail", Text, "Who or why, in words."),
+                ])),
+                "Oldest first.",
+            ),
+            Member::new(
+                "dropped",
+                Int,
+                "Older entries that are no longer kept (`general.timeline_len`).",
+            ),
+        ]),
+        "What happened to it.",
+    )]),
+)
+.takes(fixed![VHOST, APP, STREAM])
+.own();
 
 #[derive(Serialize)]
 struct Timeline {

@@ -1,6 +1,6 @@
 //! A server with made-up contents, and what is needed to call the API in front of it.
 
-use api::{PeerInfo, Pool, Server, SessionView, SetResult, Traffic, WorkerLoad};
+use api::{Download, PeerInfo, Pool, ProbedFrame, Server, SessionView, SetResult, Traffic, WorkerLoad};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -48,12 +48,20 @@ pub struct Fake {
     /// What was asked of the engine.
     pub operations: Mutex<Vec<Op>>,
     pub restarts: AtomicU32,
+    pub hooks: hooks::Hooks,
+    /// Without it the hooks would know that nothing is sent.
+    _driver: Mutex<hooks::notify::Driver>,
     /// The filters by which verdicts were withdrawn: vhost, app, stream.
     pub flushed: Mutex<Vec<[Option<String>; 3]>>,
+    /// What comes in every stream.
+    pub probed: Vec<ProbedFrame>,
+    /// Path, name and permission of what was asked for.
+    pub downloads: Mutex<Vec<(String, Option<String>, bool)>>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
+        let (hooks, driver) = hooks::Hooks::new(hooks::Settings::default(), "Tidegate(test)");
         let fake = Self {
             config: Mutex::default(),
             media: Vec::new(),
@@ -70,7 +78,11 @@ impl Default for Fake {
             load: Vec::new(),
             operations: Mutex::default(),
             restarts: AtomicU32::new(0),
+            hooks,
+            _driver: Mutex::new(driver),
             flushed: Mutex::default(),
+            probed: Vec::new(),
+            downloads: Mutex::default(),
         };
         fake.set("api.secret", SECRET);
         fake
@@ -255,11 +267,30 @@ impl Server for Fake {
         self.load.clone()
     }
 
+    fn hooks(&self) -> &hooks::Hooks {
+        &self.hooks
+    }
+
     fn flush_hook_cache(&self, filter: &Filter<'_>) -> usize {
         let parts = [filter.vhost, filter.app, filter.stream].map(|part| part.map(str::to_owned));
         let mut flushed = self.flushed.lock();
         flushed.push(parts);
         flushed.len()
+    }
+
+    async fn probe(&self, key: &StreamKey, time: Duration) -> Option<Vec<ProbedFrame>> {
+        let in_time = |frame: &&ProbedFrame| frame.at <= time;
+        self.published(key)
+            .then(|| self.probed.iter().filter(in_time).cloned().collect())
+    }
+
+    async fn download(&self, download: Download<'_>) -> axum::http::Response<Body> {
+        self.downloads.lock().push((
+            download.file_path.to_owned(),
+            download.save_name.map(str::to_owned),
+            download.permitted,
+        ));
+        axum::http::Response::new(Body::from("a file"))
     }
 
     fn restart(&self) {
@@ -335,10 +366,14 @@ impl Client {
 
     pub async fn send_raw(&self, mut request: Request<Body>) -> Response {
         request.extensions_mut().insert(self.peer);
+        let path = request.uri().path().to_owned();
         let Ok(response) = self.router.clone().oneshot(request).await;
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
         let body = String::from_utf8(body.to_vec()).expect("text");
+        if let Ok(reply) = serde_json::from_str(&body) {
+            crate::described::check(&path, &reply);
+        }
         Response {
             status: parts.status,
             headers: parts.headers,

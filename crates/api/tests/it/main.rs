@@ -2,6 +2,7 @@
 
 extern crate tidegate_api as api;
 
+mod described;
 mod fake;
 mod golden;
 mod operations;

@@ -683,6 +683,76 @@ async fn a_timeline_shows_times_of_the_calendar() {
 }
 
 #[tokio::test]
+async fn receivers_of_hooks_are_added_changed_and_removed() {
+    let client = client(|_| {});
+    let listed = client.call("listHookEndpoints", "").await;
+    assert_eq!(listed["data"][0]["name"], "zlm");
+    assert_eq!(listed["data"][0]["origin"], "keys");
+
+    let added = client
+        .call(
+            "addHookEndpoint",
+            "name=a&url=http%3A%2F%2Fu%3Ap%40h%2Fx&events=stream.*",
+        )
+        .await;
+    let secret = added["data"]["signing_secret"].as_str().unwrap().to_owned();
+    assert!(secret.starts_with("whsec_"));
+    let again = client.call("addHookEndpoint", "name=a&url=http%3A%2F%2Fh").await;
+    assert_eq!(again["code"], -300);
+    let wrong = client
+        .call("addHookEndpoint", "name=b&url=ftp%3A%2F%2Fh&events=nothing")
+        .await;
+    let text = wrong["msg"].as_str().unwrap();
+    assert!(text.contains("url: ") && text.contains("events: "), "{text}");
+    // Durable needs a folder.
+    let durable = client.call("setHookEndpoint", "name=a&durable=1").await;
+    assert_eq!(durable["code"], -1);
+    assert!(durable["msg"].as_str().unwrap().contains("hook.store_dir"));
+
+    let set = client
+        .call("setHookEndpoint", "name=a&except=stream.offline&enabled=0")
+        .await;
+    assert_eq!(set, json!({"code": 0}));
+    let one = client.call("listHookEndpoints", "").await["data"][1].clone();
+    assert_eq!(one["url"], "http://***@h/x");
+    assert_eq!(
+        (&one["enabled"], &one["except"]),
+        (&json!(false), &json!(["stream.offline"]))
+    );
+    let rotated = client.call("rotateHookSecret", "name=a").await;
+    assert_ne!(rotated["data"]["signing_secret"], json!(secret));
+    let enabled = client.call("enableHookEndpoint", "name=a").await;
+    assert_eq!(enabled["data"]["secrets"], 2);
+
+    for (call, parameters) in [
+        ("setHookEndpoint", "name=c&enabled=1"),
+        ("rotateHookSecret", "name=zlm"),
+        ("delHookEndpoint", "name=zlm"),
+        ("enableHookEndpoint", "name=c"),
+        ("testHookEndpoint", "name=a&event=no.such"),
+        ("getHookDeliveries", "name=c"),
+    ] {
+        assert_eq!(client.call(call, parameters).await["code"], -300, "{call}");
+    }
+    assert_eq!(
+        client.call("getHookDeliveries", "").await,
+        json!({"code": 0, "data": []})
+    );
+    for call in ["listDeadLetters", "replayDeadLetters", "purgeDeadLetters"] {
+        let reply = client.call(call, "name=zlm").await;
+        assert_eq!(reply["code"], -1, "{call}: there is no folder");
+    }
+    assert_eq!(client.call("delHookEndpoint", "name=a").await, json!({"code": 0}));
+    assert_eq!(
+        client.call("listHookEndpoints", "").await["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
 async fn kept_verdicts_are_withdrawn_by_filter() {
     let client = client(|_| {});
     let all = client.call("flushHookCache", "").await;
@@ -699,4 +769,60 @@ async fn kept_verdicts_are_withdrawn_by_filter() {
             [None, None, part("a/b")]
         ]
     );
+}
+
+#[tokio::test]
+async fn a_download_tells_whether_its_client_is_permitted() {
+    let client = client(|_| {});
+    let target = "/index/api/downloadFile?file_path=/srv/a%20b.mp4";
+    let refused = client.get(target).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.body.as_str()),
+        (200, "a file"),
+        "whether it may is not decided here"
+    );
+    assert!(refused.cookies().is_empty(), "nobody is asked to log in");
+    client
+        .get(&format!("{target}&save_name=x.mp4&secret={SECRET}"))
+        .await;
+    let path = "/srv/a b.mp4".to_owned();
+    assert_eq!(
+        *client.server.downloads.lock(),
+        [
+            (path.clone(), None, false),
+            (path, Some("x.mp4".to_owned()), true)
+        ]
+    );
+    // The secret alone does not help an address that is kept out.
+    client.server.set("http.allow_ip_range", "10.0.0.1");
+    client.get(&format!("{target}&secret={SECRET}")).await;
+    assert!(!client.server.downloads.lock()[2].2);
+
+    let long = client
+        .call("downloadFile", &format!("file_path=/{}", "a".repeat(4096)))
+        .await;
+    assert_eq!(
+        long["msg"],
+        "\"file_path\" is 4097 bytes long, at most 4096 are allowed"
+    );
+    assert_eq!(client.server.downloads.lock().len(), 3);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_and_a_probe_that_is_too_long_are_refused() {
+    let client = client(|fake| fake.media = vec![stream(VHOST, "live", "cam", Schema::Rtmp, 0)]);
+    let cam = "schema=rtmp&vhost=v&app=live&stream=cam";
+    let message = |length: usize| format!("{cam}&msg={}", "x".repeat(length));
+    assert_eq!(
+        client.call("broadcastMessage", &message(16_384)).await,
+        json!({"code": 0})
+    );
+    assert_eq!(
+        client.call("broadcastMessage", &message(16_385)).await,
+        json!({"code": -300, "msg": "\"msg\" is 16385 bytes long, at most 16384 are allowed"})
+    );
+    for (ms, code) in [("0", 0), ("60000", 0), ("60001", -300), ("-1", -300), ("x", 0)] {
+        let reply = client.call("addProbe", &format!("{cam}&probe_ms={ms}")).await;
+        assert_eq!(reply["code"], code, "{ms}");
+    }
 }

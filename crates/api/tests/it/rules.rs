@@ -2,6 +2,7 @@
 
 use crate::fake::{Client, Fake, OTHERWISE, SECRET};
 use crate::golden::log_in;
+use api::describe::Returns;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use md5::Digest;
@@ -397,8 +398,8 @@ async fn no_hostile_input_panics() {
             "%0d%0a",
         ] {
             let query: String = route
-                .required
-                .iter()
+                .about
+                .required()
                 .map(|name| format!("&{name}={value}"))
                 .collect();
             let optional =
@@ -407,8 +408,11 @@ async fn no_hostile_input_panics() {
                 .split(' ')
                 .map(|name| format!("&{name}={value}"))
                 .collect();
-            let reply = client.call(route.name, &format!("{query}{optional}")).await;
-            assert!(reply["code"].is_i64(), "{} {value}", route.name);
+            let target = format!("/index/api/{}?secret={SECRET}&{query}{optional}", route.name);
+            let reply = client.get(&target).await;
+            if matches!(route.about.returns, Returns::Members(_)) {
+                assert!(reply.json()["code"].is_i64(), "{} {value}", route.name);
+            }
         }
     }
 }

@@ -5,12 +5,16 @@ use crate::body::flow_report::FlowReport;
 use crate::body::http_access::HttpAccess;
 use crate::body::play::Play;
 use crate::body::publish::Publish;
+use crate::body::record_mp4::RecordMp4;
 use crate::body::record_ts::{RecordTs, RecordedFile};
+use crate::body::rtp_server_timeout::{RtpPort, RtpServerTimeout, TcpMode};
 use crate::body::rtsp_auth::RtspAuth;
 use crate::body::rtsp_realm::RtspRealm;
+use crate::body::send_rtp_stopped::{Ended, SendRtpStopped};
 use crate::body::server_exited::ServerExited;
 use crate::body::server_keepalive::ServerKeepalive;
 use crate::body::server_started::ServerStarted;
+use crate::body::shell_login::ShellLogin;
 use crate::body::stream_changed::{Registered, Removed};
 use crate::body::stream_none_reader::StreamNoneReader;
 use crate::body::stream_not_found::StreamNotFound;
@@ -397,6 +401,96 @@ fn on_record_ts() {
         };
         let key = key(&body);
         check(&name, &body, &RecordTs::new(&key, text(&body, "params"), &file));
+    }
+}
+
+#[test]
+fn on_record_mp4() {
+    for (name, body) in captures("on_record_mp4") {
+        // With the slash at its end, as the reference shows it, and without.
+        for folder in [text(&body, "folder"), text(&body, "folder").trim_end_matches('/')] {
+            let day = &text(&body, "file_name")[.."2026-11-22".len()];
+            let file = RecordedFile {
+                name: format!("{day}/{}", text(&body, "file_name")),
+                folder: folder.into(),
+                size: number(&body, "file_size"),
+                start: Duration::from_millis(number(&body, "start_time") * 1000 + 990),
+                length: Duration::from_secs_f64(body["time_len"].as_f64().unwrap()),
+            };
+            let key = key(&body);
+            check(
+                &name,
+                &body,
+                &RecordMp4::new(&key, text(&body, "params"), "record/live/rec1", &file),
+            );
+        }
+    }
+}
+
+#[test]
+fn on_rtp_server_timeout() {
+    for (name, body) in captures("on_rtp_server_timeout") {
+        let port = RtpPort {
+            local_port: number(&body, "local_port") as u16,
+            tcp_mode: [TcpMode::Udp, TcpMode::Passive, TcpMode::Active][number(&body, "tcp_mode") as usize],
+            re_use_port: body["re_use_port"].as_bool().unwrap(),
+            ssrc: number(&body, "ssrc") as u32,
+        };
+        let key = StreamKey::new(text(&body, "vhost"), text(&body, "app"), text(&body, "stream_id"));
+        check(&name, &body, &RtpServerTimeout::new(&key, &port));
+    }
+}
+
+#[test]
+fn on_send_rtp_stopped() {
+    for (name, body) in captures("on_send_rtp_stopped") {
+        let origin = OriginInfo {
+            kind: origin(&body),
+            url: text(&body, "originUrl").to_owned(),
+            sock: None,
+        };
+        let ended = Ended {
+            error: number(&body, "err") as u8,
+            message: text(&body, "msg"),
+        };
+        let (key, params, ssrc) = (key(&body), text(&body, "params"), text(&body, "ssrc"));
+        check(
+            &name,
+            &body,
+            &SendRtpStopped::new(&key, params, &origin, ssrc, ended),
+        );
+    }
+}
+
+#[test]
+fn on_shell_login() {
+    for (name, body) in captures("on_shell_login") {
+        let client = Client {
+            session: SessionId(1),
+            id: text(&body, "id").to_owned(),
+            addr: SocketAddr::new(text(&body, "ip").parse().unwrap(), number(&body, "port") as u16),
+        };
+        let (user, password) = (text(&body, "user_name"), text(&body, "passwd"));
+        check(&name, &body, &ShellLogin::new(&client, user, password));
+    }
+}
+
+/// A capture of every hook is made again by a test here, and every capture is of a hook.
+#[test]
+fn every_capture_is_of_a_hook_and_every_hook_was_captured() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../contract/golden/hooks");
+    for entry in std::fs::read_dir(folder).expect(folder) {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        let hook = name.split('.').next().unwrap();
+        assert!(
+            crate::Hook::ALL.iter().any(|known| known.name() == hook),
+            "{name}"
+        );
+    }
+    for hook in crate::Hook::ALL {
+        assert!(!captures(hook.name()).is_empty(), "{hook}");
+        let test = format!("fn {hook}");
+        assert!(include_str!("golden.rs").contains(&test), "{hook} has no test");
     }
 }
 

@@ -14,6 +14,7 @@ use axum::http::{Response, StatusCode};
 use hooks::Hook;
 use hooks::files::{Decision, Permission, Visit};
 use lifecycle::Client;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a client waits for the service at most.
@@ -40,17 +41,9 @@ pub async fn check(app: &App, request: &Parts, target: &Target, place: &Place, v
     if excused(app, request) {
         return Gate::Open(None);
     }
-    let addr = app.client_address(peer.peer, &request.headers);
-    let in_range = || {
-        if app.config().http.allow_ip_range.contains(addr.ip()) {
-            Gate::Open(None)
-        } else {
-            Counters::count(&app.files.counters.address);
-            Gate::Shut(plain(StatusCode::UNAUTHORIZED, NOT_ALLOWED.to_owned()))
-        }
-    };
+    let client = client(app, request, &peer);
     if !app.hooks.is_on(Hook::HttpAccess) {
-        return in_range();
+        return in_range(app, &client);
     }
     let asked = Asked {
         vhost,
@@ -70,15 +63,6 @@ pub async fn check(app: &App, request: &Parts, target: &Target, place: &Place, v
         place,
         is_folder,
     } = Subject::find(&app.files.turns, target.clone(), place.clone()).await;
-    let client = Client {
-        session: peer.session,
-        id: app
-            .sessions
-            .sock(peer.session)
-            .map(|sock| sock.identifier)
-            .unwrap_or_default(),
-        addr,
-    };
     let sent = request.extensions.get::<SentHead>();
     let visit = Visit {
         client: &client,
@@ -100,7 +84,7 @@ pub async fn check(app: &App, request: &Parts, target: &Target, place: &Place, v
     };
     match answer {
         // Switched off meanwhile.
-        Permission::Unasked => in_range(),
+        Permission::Unasked => in_range(app, &client),
         Permission::Failed(failure) => denied(app, failure.text, None),
         Permission::Decided(decision) => {
             let cookie = remember(app, asked, &subject, is_folder, &decision, peer.tls);
@@ -109,6 +93,54 @@ pub async fn check(app: &App, request: &Parts, target: &Target, place: &Place, v
                 Some(text) => denied(app, text, cookie),
             }
         }
+    }
+}
+
+/// The same for a file that the API is asked for by its path in the file system. Every request is asked about: all of them have one
+/// path, so an answer that was kept for one file would hold for all.
+pub async fn check_download(app: &App, request: &Parts, file_path: &Path) -> Gate {
+    let Some(peer) = request.extensions.get::<PeerInfo>().copied() else {
+        debug_assert!(false, "a request without PeerInfo");
+        return Gate::Shut(plain(StatusCode::INTERNAL_SERVER_ERROR, String::new()));
+    };
+    let client = client(app, request, &peer);
+    let sent = request.extensions.get::<SentHead>();
+    let visit = Visit {
+        client: &client,
+        path: request.uri.path(),
+        file_path: &file_path.to_string_lossy(),
+        is_dir: false,
+        params: request.uri.query().unwrap_or_default(),
+        headers: &sent.map(SentHead::headers).unwrap_or_default(),
+    };
+    match app.hooks.http_access(&visit, Some(PATIENCE)).await {
+        Permission::Unasked => in_range(app, &client),
+        Permission::Failed(failure) => denied(app, failure.text, None),
+        Permission::Decided(Decision { denied: None, .. }) => Gate::Open(None),
+        Permission::Decided(Decision {
+            denied: Some(text), ..
+        }) => denied(app, text, None),
+    }
+}
+
+fn client(app: &App, request: &Parts, peer: &PeerInfo) -> Client {
+    Client {
+        session: peer.session,
+        id: app
+            .sessions
+            .sock(peer.session)
+            .map(|sock| sock.identifier)
+            .unwrap_or_default(),
+        addr: app.client_address(peer.peer, &request.headers),
+    }
+}
+
+fn in_range(app: &App, client: &Client) -> Gate {
+    if app.config().http.allow_ip_range.contains(client.addr.ip()) {
+        Gate::Open(None)
+    } else {
+        Counters::count(&app.files.counters.address);
+        Gate::Shut(plain(StatusCode::UNAUTHORIZED, NOT_ALLOWED.to_owned()))
     }
 }
 

@@ -3,12 +3,13 @@
 //! - [`path`]: from a URL to a place. `root`: opening there, and nowhere else.
 //! - `access`: who may; [`decisions`]: what the hook service said about it before.
 //! - `conditions`: what a client has already, or wants of a file. `kind`: media types.
-//! - `body`: sending a file in pieces. `listing`: the page of a folder.
+//! - `body`: sending a file in pieces. `listing`: the page of a folder. [`download`]: a file by its path in the file system.
 
 mod access;
 mod body;
 pub mod conditions;
 mod decisions;
+mod download;
 mod kind;
 mod listing;
 mod path;
@@ -29,6 +30,7 @@ use body::Reading;
 use conditions::{Conditions, Part, Validators};
 use config::Config;
 use decisions::Decisions;
+pub use download::download;
 use futures_util::stream;
 use hooks::Hook;
 use kind::Kind;

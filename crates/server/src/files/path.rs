@@ -2,7 +2,7 @@
 
 use config::Http;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 /// Everything that is not unreserved (RFC 3986, section 2.3), so that a name can stand in a link, a header and a cookie.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC
@@ -40,6 +40,20 @@ impl Target {
             names: names.into_iter().map(str::to_owned).collect(),
             folder,
         })
+    }
+
+    /// The file at a path below a folder. `None` for names that are no UTF-8 or begin with a dot, and for no name at all.
+    pub fn below(path: &Path) -> Option<Self> {
+        let names: Option<Vec<String>> = path
+            .components()
+            .map(|part| match part {
+                Component::Normal(name) => name.to_str().filter(|name| !hidden(name)).map(str::to_owned),
+                _ => None,
+            })
+            .collect();
+        let names =
+            names.filter(|names| !names.is_empty() && !names.iter().any(|name| name.contains('\0')))?;
+        Some(Self { names, folder: false })
     }
 
     /// A name in this folder.
@@ -237,6 +251,15 @@ mod tests {
         }
         // Gone before it counts.
         check("/.a/../b", Some("/b"));
+    }
+
+    #[test]
+    fn a_path_below_a_folder_is_a_target_unless_it_is_hidden() {
+        let below = |path: &str| Target::below(Path::new(path)).map(|target| target.path());
+        assert_eq!(below("a/b%20.mp4").as_deref(), Some("/a/b%20.mp4"));
+        for path in ["", ".a", "a/.b", "a/../b", "/a", "a\0b"] {
+            assert_eq!(below(path), None, "{path:?}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ macro_rules! asset {
 
 /// All of them.
 #[rustfmt::skip]
-pub static ALL: [Asset; 11] = [
+pub static ALL: [Asset; 14] = [
     asset!("/",                                    HTML,   false, "player/index.html"),
     asset!("/tidegate/page.css",                   CSS,    false, "player/page.css"),
     asset!("/tidegate/icon.svg",                   ICON,   false, "player/icon.svg"),
@@ -43,6 +43,9 @@ pub static ALL: [Asset; 11] = [
     asset!("/tidegate/list.js",                    SCRIPT, false, "player/list.js"),
     asset!("/tidegate/text.js",                    SCRIPT, false, "player/text.js"),
     asset!("/tidegate/md5.js",                     SCRIPT, false, "player/md5.js"),
+    asset!("/tidegate/api",                        HTML,   false, "api/index.html"),
+    asset!("/tidegate/api.css",                    CSS,    false, "api/api.css"),
+    asset!("/tidegate/api.js",                     SCRIPT, false, "api/api.js"),
     asset!("/tidegate/hls.light-1.7.4.min.js",     SCRIPT, true,  "vendor/hls.js/hls.light.min.js"),
     asset!("/tidegate/mpegts-1.8.2.js",            SCRIPT, true,  "vendor/mpegts.js/mpegts.js"),
 ];

@@ -1,4 +1,4 @@
-//! The page at `/` that lists the live streams and plays one in the browser.
+//! The page at `/` that lists the live streams and plays one in the browser, and the page that calls the API.
 //!
 //! - [`assets`]: its files, which are in the binary.
 //! - [`streams`]: the list that it shows.

@@ -79,6 +79,50 @@ async fn a_watched_stream_closes_only_when_forced() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_probe_lists_the_frames_that_come_while_it_lasts() -> Result<()> {
+    let server = serve("").await?;
+    let _publisher = publish_live(&server, "live/cam").await?;
+    let stream = [("vhost", "any"), ("app", "live"), ("stream", "cam")];
+    let probe = |ms: &'static str| [&stream[..], &[("probe_ms", ms)]].concat();
+    let asked = probe("600");
+    let (first, second) = tokio::join!(server.api("addProbe", &asked), server.api("addProbe", &asked));
+    for probed in [first, second] {
+        let frames = probed["data"].as_array().cloned().unwrap_or_default();
+        for kind in ["video", "audio"] {
+            let of_kind: Vec<_> = frames
+                .iter()
+                .filter(|frame| frame["track_type"] == kind)
+                .collect();
+            assert!(of_kind.len() > 2, "{kind}: {probed}");
+            let times: Vec<i64> = of_kind.iter().filter_map(|frame| frame["dts"].as_i64()).collect();
+            assert!(times.is_sorted(), "{times:?}");
+        }
+        // What was cached when the probe began is not among them.
+        let came: Vec<u64> = frames
+            .iter()
+            .filter_map(|frame| frame["recv_stamp"].as_u64())
+            .collect();
+        assert!(came.is_sorted() && came.last() <= Some(&600), "{came:?}");
+        assert!(
+            frames.iter().all(|frame| frame["frame_size"].as_u64() > Some(0)
+                && frame["pts"].as_i64() >= frame["dts"].as_i64()),
+            "{probed}"
+        );
+    }
+    let list = server.api("getMediaList", &CAM).await;
+    assert_eq!(list["data"][0]["totalReaderCount"], 0, "a probe is no player");
+    let long = server.api("addProbe", &probe("60001")).await;
+    assert_eq!(
+        (&long["code"], &long["msg"]),
+        (
+            &json!(-300),
+            &json!("\"probe_ms\" is 60001, it must be from 0 to 60000")
+        )
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn proxies_tell_the_truth_about_their_state() -> Result<()> {
     let mut camera = serve("").await?;
     let publisher = publish_live(&camera, "live/source").await?;

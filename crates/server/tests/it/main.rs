@@ -2,6 +2,7 @@
 
 mod api_live;
 mod browser;
+mod browser_api;
 mod chromium;
 mod clients;
 mod decisions;
@@ -14,6 +15,7 @@ mod hook_server;
 mod hook_service;
 mod integrity;
 mod on_demand;
+mod openapi;
 mod process;
 mod publish_play;
 mod pull_hls;

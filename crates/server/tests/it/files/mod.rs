@@ -1,6 +1,7 @@
 //! Files over HTTP: with curl, and byte by byte.
 
 mod access;
+mod download;
 mod hostile;
 
 use crate::clients::*;
