@@ -27,6 +27,8 @@ pub enum Command {
     Check(CheckArgs),
     /// A tour: a synthetic camera, an on-demand rule, and the hooks that are called, printed as they come.
     Demo(DemoArgs),
+    /// Receivers of hooks of a running server: list, test, look at deliveries, send again.
+    Hooks(HooksArgs),
     /// A hook service that follows a rules file: who may publish and play, where missing streams come from, when they end. For
     /// Tidegate, ZLMediaKit, and any server that speaks its contract.
     HookServer(HookServerArgs),
@@ -84,6 +86,137 @@ pub struct DemoArgs {
     /// Open any free port instead of those above.
     #[arg(long)]
     pub free_ports: bool,
+}
+
+/// Arguments for the receivers of hooks.
+#[derive(Debug, Args)]
+pub struct HooksArgs {
+    /// The server's configuration: tells its HTTP port and API secret.
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// The server, instead of http://127.0.0.1 with the port of the configuration, or 8080.
+    #[arg(long, value_name = "URL", global = true)]
+    pub url: Option<String>,
+    /// Its API secret.
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "TIDEGATE_API__SECRET",
+        hide_env_values = true,
+        global = true
+    )]
+    pub secret: Option<String>,
+    /// Print the answer as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: HooksCommand,
+}
+
+/// What to do with receivers of hooks.
+#[derive(Debug, Subcommand)]
+pub enum HooksCommand {
+    /// List them and how they are doing.
+    List,
+    /// Show the last attempts.
+    Log {
+        /// The endpoint; `zlm` is the receiver of the keys hook.on_*.
+        #[arg(default_value = "zlm")]
+        name: String,
+        /// Only this event.
+        #[arg(long)]
+        event: Option<String>,
+        /// Only this result: ok, failed, or a kind of failure.
+        #[arg(long)]
+        result: Option<String>,
+        /// Most lines.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        count: u16,
+    },
+    /// Send an example of an event, once.
+    Test {
+        /// The endpoint.
+        name: String,
+        /// The event, such as on_play or stream.online.
+        event: String,
+    },
+    /// List dead letters: notifications that were given up.
+    Dead {
+        /// Which.
+        #[command(flatten)]
+        letters: Letters,
+        /// Most lines.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        count: u16,
+    },
+    /// Send dead letters again.
+    Replay {
+        /// Which.
+        #[command(flatten)]
+        letters: Letters,
+        /// Only those with these ids.
+        #[arg(long = "id", value_name = "ID")]
+        ids: Vec<String>,
+    },
+    /// Delete dead letters.
+    Purge {
+        /// Which.
+        #[command(flatten)]
+        letters: Letters,
+    },
+    /// Add an endpoint; prints the secret that is made for it.
+    Add {
+        /// Its name.
+        name: String,
+        /// Where it is.
+        url: String,
+        /// Further fields, such as `events=stream.*` or `durable=1`.
+        #[arg(value_name = "FIELD=VALUE")]
+        set: Vec<String>,
+    },
+    /// Change fields of an endpoint that was added.
+    Set {
+        /// Its name.
+        name: String,
+        /// The fields.
+        #[arg(value_name = "FIELD=VALUE", required = true)]
+        set: Vec<String>,
+    },
+    /// Remove an endpoint that was added.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Give an endpoint a new secret; the old one is good for 24 hours more.
+    Rotate {
+        /// Its name.
+        name: String,
+    },
+    /// Switch an endpoint on again that was switched off because of its failures.
+    Enable {
+        /// Its name.
+        name: String,
+    },
+    /// Make a secret, for hook.signing_secret or an endpoint. Needs no server.
+    Secret,
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub struct Letters {
+    /// The endpoint; `zlm` is the receiver of the keys hook.on_*.
+    #[arg(default_value = "zlm")]
+    pub name: String,
+    /// Only this event.
+    #[arg(long)]
+    pub event: Option<String>,
+    /// Only what was given up at this time or later, in milliseconds since 1970.
+    #[arg(long, value_name = "UNIX_MS")]
+    pub from: Option<u64>,
+    /// Only what was given up before this time, in milliseconds since 1970.
+    #[arg(long, value_name = "UNIX_MS")]
+    pub until: Option<u64>,
 }
 
 /// Arguments of the hook service.

@@ -14,6 +14,7 @@ mod ffmpeg;
 mod files;
 mod hls;
 mod hook_server;
+mod hooks_cli;
 mod link;
 mod listen;
 mod local_time;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         None => serve(&cli.run),
         Some(Command::Check(args)) => return check(&args),
         Some(Command::Demo(args)) => demo(&args),
+        Some(Command::Hooks(args)) => block_on(hooks_cli::run(&args)),
         Some(Command::HookServer(args)) => serve_hooks(&args),
     };
     match result {
