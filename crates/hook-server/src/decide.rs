@@ -100,7 +100,9 @@ impl Decider {
                 "allow",
             ),
             Verdict::Deny(why) => {
-                info!(?verb, name, ip = %call.ip, protocol = %call.protocol, "denied: {why}");
+                if self.shared.denied.passes() {
+                    info!(?verb, name, ip = %call.ip, protocol = %call.protocol, "denied: {why}");
+                }
                 Decision::new(Answer::refusal(why), "deny")
             }
         };
@@ -130,7 +132,9 @@ impl Decider {
             return failed("what the name captures may not stand in a URL");
         };
         let Some(api) = self.api(&call.server) else {
-            warn!(server = %call.server, name, "not opened: no [[server]] has this mediaServerId");
+            if self.shared.unopened.passes() {
+                warn!(server = %call.server, name, "not opened: no [[server]] has this mediaServerId");
+            }
             return failed("no server");
         };
         match self.shared.opener.open(api, id(call), opening).await {
@@ -185,7 +189,9 @@ impl Decider {
             Some(Password::Plain(text)) => (text.expose(), false),
             Some(Password::Md5(text)) if !call.must_no_encrypt => (text.expose(), true),
             Some(Password::Md5(_)) | None => {
-                info!(name = call.name(), user = %call.user_name, ip = %call.ip, "no password for this user and realm");
+                if self.shared.denied.passes() {
+                    info!(name = call.name(), user = %call.user_name, ip = %call.ip, "no password for this user and realm");
+                }
                 return Decision::new(Answer::refusal("unknown user"), "deny");
             }
         };

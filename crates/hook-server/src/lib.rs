@@ -17,6 +17,7 @@ mod closing;
 mod decide;
 pub mod journal;
 pub mod metrics;
+mod once;
 mod open;
 pub mod rules;
 pub mod service;

@@ -141,7 +141,6 @@ async fn add(api: &Api, id: &StreamId, opening: &Opening) -> Opened {
             let Some(destination) = api.server.publish_url(&id.vhost, &id.app, &id.stream) else {
                 let why =
                     "a name with other characters than A-Z a-z 0-9 - . _ ~ / cannot be published by FFmpeg";
-                warn!(app = id.app, stream = id.stream, "not opened: {why}");
                 return Opened::No(why.into());
             };
             let milliseconds = timeout.as_millis().to_string();

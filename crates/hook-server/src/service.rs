@@ -4,6 +4,7 @@ use crate::call::{Answer, Call, Hook};
 use crate::decide::{Decider, Decision};
 use crate::journal::{self, NotWritten};
 use crate::metrics::{Levels, Metrics};
+use crate::once::OncePerSecond;
 use crate::rules::Rules;
 use crate::signature::Verifier;
 use arc_swap::ArcSwap;
@@ -58,6 +59,7 @@ struct Inner {
     decider: ArcSwap<Decider>,
     shared: Shared,
     verifier: Verifier,
+    unsigned: OncePerSecond,
     behaviour: Behaviour,
     permits: Semaphore,
 }
@@ -69,6 +71,8 @@ pub(crate) struct Shared {
     pub opener: crate::open::Opener,
     pub closings: Arc<crate::closing::Closings>,
     pub journal: journal::Sender,
+    pub denied: Arc<OncePerSecond>,
+    pub unopened: Arc<OncePerSecond>,
 }
 
 impl Service {
@@ -80,11 +84,14 @@ impl Service {
             opener: crate::open::Opener::default(),
             closings: Arc::default(),
             journal,
+            denied: Arc::default(),
+            unopened: Arc::default(),
         };
         let inner = Arc::new(Inner {
             decider: ArcSwap::from_pointee(Decider::new(rules, shared.clone())),
             shared,
             verifier: Verifier::default(),
+            unsigned: OncePerSecond::default(),
             behaviour,
             permits: Semaphore::new(behaviour.max_in_flight),
         });
@@ -241,7 +248,9 @@ impl Inner {
             let checked =
                 (self.verifier).check(&rules.signing_secrets.0, &head.headers, &body, unix().as_secs());
             if let Err(why) = checked {
-                warn!(hook = hook.name(), "refused: {why}");
+                if self.unsigned.passes() {
+                    warn!(hook = hook.name(), "refused: {why}");
+                }
                 return Err(why.into());
             }
         }

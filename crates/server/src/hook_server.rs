@@ -215,9 +215,11 @@ impl Watch<'_> {
                 if rules.listen != self.listen {
                     warn!(listen = %rules.listen, "another address takes a restart");
                 }
-                info!(rules = rules.summary(), "the rules were reloaded");
-                service.metrics().reload("ok");
+                let summary = rules.summary();
                 service.replace(rules);
+                // Said when it is true: others wait for this line.
+                info!(rules = summary, "the rules were reloaded");
+                service.metrics().reload("ok");
             }
             Err(error) => {
                 error!("the new rules are not used, the old ones stay: {error:#}");

@@ -1,7 +1,7 @@
 //! `tidegate hook-server` as the hook service of a server, both as processes of their own.
 
 use crate::clients::*;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -15,6 +15,7 @@ use testkit::http;
 use testkit::server::TestServer;
 use testkit::tool::{Running, Tool};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 /// All hooks that the service has rules for and this server raises.
 const HOOKS: &[&str] = &[
@@ -108,15 +109,21 @@ impl Service {
 
     /// Waits until a metric has this value.
     async fn wait_for_metric(&self, name: &str, value: u64) -> Result<()> {
+        let mut last = 0;
         let reached = async {
             let mut tick = tokio::time::interval(Duration::from_millis(20));
-            while self.metric(name).await? != value {
+            loop {
+                last = self.metric(name).await?;
+                if last == value {
+                    return anyhow::Ok(());
+                }
                 tick.tick().await;
             }
-            anyhow::Ok(())
         };
-        let waited = tokio::time::timeout(SOON, reached).await;
-        waited.with_context(|| format!("{name} did not become {value}"))?
+        match tokio::time::timeout(SOON, reached).await {
+            Ok(reached) => reached,
+            Err(_) => bail!("{name} is {last} and did not become {value}"),
+        }
     }
 
     async fn calls(&self, hook: &str, result: &str) -> Result<u64> {
@@ -268,14 +275,9 @@ async fn tokens_signatures_and_addresses_decide_and_rules_change_while_running()
 #[tokio::test]
 async fn a_source_is_opened_once_for_all_who_wait_and_closed_after_the_last() -> Result<()> {
     let mut service = Service::start("default = \"allow\"\n").await?;
-    // As ZLM does it: each player of a missing stream is a call of its own. The camera's stream is not there yet, either: it keeps its
-    // player waiting, and so all the calls are under way at once.
+    // The camera's stream is not there yet. It keeps its player waiting, and so all calls are under way at once.
     let wait = "maxStreamWaitMS=60000\n";
-    let server = server_of(
-        &service,
-        &format!("{wait}[hook]\ntimeoutSec=60\nnot_found_per_player=1\n"),
-    )
-    .await?;
+    let server = server_of(&service, &format!("{wait}[hook]\ntimeoutSec=60\n")).await?;
     let camera = serve(&format!("[general]\n{wait}")).await?;
     let rule = format!(
         "[[source]]\npattern = \"cam/(?<name>[a-z]+)\"\nurl = \"{}/${{name}}\"\ntimeout_sec = 50\n",
@@ -289,7 +291,26 @@ async fn a_source_is_opened_once_for_all_who_wait_and_closed_after_the_last() ->
     for _ in 0..20 {
         asking.push(FlvViewer::ask(server.address("http"), "cam/source").await?);
     }
-    service.wait_for_metric("hook_server_in_flight", 20).await?;
+    service.wait_for_metric("hook_server_in_flight", 1).await?;
+    // ZLM calls for each player that waits, so do as it does.
+    let body =
+        "{\"mediaServerId\":\"test\",\"vhost\":\"__defaultVhost__\",\"app\":\"cam\",\"stream\":\"source\"}";
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        let address = service.address;
+        calls.spawn(async move {
+            http::request(
+                address,
+                "POST",
+                "/on_stream_not_found",
+                &[],
+                body.as_bytes(),
+                SOON,
+            )
+            .await
+        });
+    }
+    service.wait_for_metric("hook_server_in_flight", 21).await?;
     assert_eq!(service.metric("hook_server_sources_opening").await?, 1);
     let _publisher = publish_live(&camera, "live/source").await?;
     let mut viewers = Vec::new();
@@ -301,8 +322,11 @@ async fn a_source_is_opened_once_for_all_who_wait_and_closed_after_the_last() ->
         assert!(viewer.picture().await?.key);
     }
     assert_eq!(players(&camera, "rtmp", "live", "source").await, 1, "one pull");
+    for answer in calls.join_all().await {
+        assert_eq!(answer?.text(), "{\"code\":0,\"msg\":\"success\",\"close\":false}");
+    }
     service.wait_for_metric("hook_server_in_flight", 0).await?;
-    assert_eq!(service.calls("on_stream_not_found", "opened").await?, 20);
+    assert_eq!(service.calls("on_stream_not_found", "opened").await?, 21);
     for (result, count) in [("ok", 1), ("refused", 0), ("failed", 0)] {
         assert_eq!(
             service.api_calls("addStreamProxy", result).await?,
