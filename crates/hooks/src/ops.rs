@@ -106,7 +106,9 @@ pub struct EndpointStatus {
     pub waiting: usize,
     /// How long the oldest of them has waited, in milliseconds.
     pub oldest_ms: u64,
-    /// Bytes that they take on disk.
+    /// How many of them are on disk, so that they outlive the process.
+    pub stored: u64,
+    /// Bytes that they take there.
     pub stored_bytes: u64,
     /// When it last took an event, in milliseconds since 1970; 0 if never.
     pub last_success_unix_ms: u64,
@@ -280,7 +282,8 @@ impl Hooks {
             breaker: state.name(),
             waiting: health.waiting,
             oldest_ms: u64::try_from(health.oldest.as_millis()).unwrap_or(u64::MAX),
-            stored_bytes: health.stored,
+            stored: health.stored.open,
+            stored_bytes: health.stored.bytes,
             last_success_unix_ms: health.last_success.map_or(0, unix_ms),
             last_failure_unix_ms: health.last_failure.as_ref().map_or(0, |(at, _)| unix_ms(*at)),
             last_failure: health.last_failure.map(|(_, why)| why).unwrap_or_default(),

@@ -1,11 +1,12 @@
-//! The one thread that owns the [store](crate::store), and the handle by which everybody else speaks to it.
+//! The thread that owns the [store](crate::store), and the handle by which everybody else speaks to it.
 //!
 //! Nobody who tells an event waits for a disk: messages go over a bounded channel, and one that does not fit is not written, which
-//! is counted. What was written is synced every [`SYNC_EVERY`], and at once after events about recordings.
+//! is counted. The thread only writes, which takes microseconds, so that what was told survives the process; a second one waits for the
+//! medium, every [`SYNC_EVERY`], and at once after events about recordings.
 
 use crate::event::{EventName, Outgoing};
 use crate::failure::Failure;
-use crate::store::{self, Dead, DeadLetters, Dropped, Event, Filter, Limits, Log, Usage};
+use crate::store::{self, Dead, DeadLetters, Dropped, Event, Filter, Limits, Log, Synced, Syncing, Usage};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -53,8 +54,8 @@ pub(crate) type Listener = Box<dyn Fn(&str, Report) + Send>;
 pub(crate) struct Opened {
     /// The highest number in it.
     pub last_seq: u64,
-    /// It has events that are not done.
-    pub open: bool,
+    /// What is in it.
+    pub usage: Usage,
 }
 
 /// A part of what waits on disk.
@@ -78,6 +79,7 @@ enum Message {
     TakeDead(Arc<str>, Vec<String>, Answer<Vec<Dead>>),
     PurgeDead(Arc<str>, Filter, Answer<usize>),
     Flush(oneshot::Sender<()>),
+    Synced(Arc<str>, Synced),
     Stop,
 }
 
@@ -101,6 +103,7 @@ impl Spool {
         let under_way = Arc::<std::sync::atomic::AtomicUsize>::default();
         let writer = Writer {
             receiver,
+            sender: sender.clone(),
             dir: dir.to_owned(),
             limits: Limits::new(max_bytes),
             logs: HashMap::new(),
@@ -258,6 +261,8 @@ struct OpenLog {
 /// The thread's work.
 pub struct Writer {
     receiver: Receiver<Message>,
+    /// For the second thread.
+    sender: SyncSender<Message>,
     dir: PathBuf,
     limits: Limits,
     logs: HashMap<Arc<str>, OpenLog>,
@@ -273,44 +278,93 @@ impl Writer {
         self.listener.clone()
     }
 
-    /// Does what it is sent, until it is told to stop. Blocks: it needs a thread of its own.
+    /// Does what it is sent, until it is told to stop. Blocks: it needs a thread of its own, and has a second one wait for the
+    /// medium.
     pub fn run(mut self) {
-        let mut synced = Instant::now();
-        let mut unsynced = false;
+        let (jobs, waiting) = mpsc::channel::<(Arc<str>, Syncing)>();
+        let answers = self.sender.clone();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for (endpoint, syncing) in waiting {
+                    // The channel has room again at some time, or the other end is gone.
+                    let _ = answers.send(Message::Synced(endpoint, syncing.run()));
+                }
+            });
+            self.serve(&jobs);
+            drop(jobs);
+            // The second thread may be waiting for room in the channel.
+            while self.receiver.try_recv().is_ok() {}
+        });
+        self.sync();
+    }
+
+    fn serve(&mut self, jobs: &mpsc::Sender<(Arc<str>, Syncing)>) {
+        let mut due: Option<Instant> = None;
+        // Syncs that are under way.
+        let mut under_way = 0_usize;
         loop {
-            let message = if unsynced {
-                let left = SYNC_EVERY.saturating_sub(synced.elapsed());
-                match self.receiver.recv_timeout(left) {
+            let message = match due.filter(|_| under_way == 0) {
+                Some(at) => match self
+                    .receiver
+                    .recv_timeout(at.saturating_duration_since(Instant::now()))
+                {
                     Ok(message) => Some(message),
                     Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => break,
-                }
-            } else {
-                match self.receiver.recv() {
+                    Err(RecvTimeoutError::Disconnected) => return,
+                },
+                None => match self.receiver.recv() {
                     Ok(message) => Some(message),
-                    Err(mpsc::RecvError) => break,
-                }
+                    Err(mpsc::RecvError) => return,
+                },
             };
             let mut at_once = false;
             match message {
                 None => {}
-                Some(Message::Stop) => break,
+                Some(Message::Stop) => return,
                 Some(Message::Flush(answer)) => {
                     self.sync();
                     let _ = answer.send(());
                 }
+                Some(Message::Synced(endpoint, synced)) => {
+                    under_way -= 1;
+                    if let Some(open) = self.logs.get_mut(&endpoint) {
+                        let ended = open.log.end_sync(synced);
+                        self.check(ended);
+                    }
+                }
                 Some(message) => at_once = self.handle(message),
             }
-            if !unsynced {
-                synced = Instant::now();
-                unsynced = self.needs_sync();
+            let now = Instant::now();
+            if !self.needs_sync() {
+                due = None;
+            } else if at_once {
+                due = Some(now);
+            } else {
+                due.get_or_insert(now + SYNC_EVERY);
             }
-            if unsynced && (at_once || synced.elapsed() >= SYNC_EVERY) {
-                self.sync();
-                unsynced = false;
+            if under_way == 0 && due.is_some_and(|at| at <= now) {
+                under_way = self.begin_sync(jobs);
+                due = None;
             }
         }
-        self.sync();
+    }
+
+    /// Has the second thread wait for everything that was written; how many waits that are.
+    fn begin_sync(&mut self, jobs: &mpsc::Sender<(Arc<str>, Syncing)>) -> usize {
+        self.sync_dead();
+        let mut begun = 0;
+        let mut errors = Vec::new();
+        for (endpoint, open) in &mut self.logs {
+            match open.log.begin_sync() {
+                Ok(Some(syncing)) => begun += usize::from(jobs.send((endpoint.clone(), syncing)).is_ok()),
+                Ok(None) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        for error in errors {
+            self.complain(&error.to_string());
+        }
+        begun
     }
 
     /// True if it is to be synced at once.
@@ -355,7 +409,7 @@ impl Writer {
                 self.dead_unsynced = true;
                 let _ = answer.send(purged);
             }
-            Message::Flush(_) | Message::Stop => {}
+            Message::Flush(_) | Message::Synced(..) | Message::Stop => {}
         }
         false
     }
@@ -364,7 +418,7 @@ impl Writer {
         if let Some(open) = self.logs.get(endpoint) {
             return Ok(Opened {
                 last_seq: open.log.last_seq().max(open.seen),
-                open: open.log.usage().open > 0,
+                usage: open.log.usage(),
             });
         }
         let (log, recovered) = Log::open(&self.dir.join(&**endpoint), self.limits)?;
@@ -386,12 +440,11 @@ impl Writer {
         }
         let opened = Opened {
             last_seq: recovered.last_seq,
-            open: recovered.open > 0,
+            usage: log.usage(),
         };
         let seen = recovered.last_seq;
         self.logs
             .insert(endpoint.clone(), OpenLog { log, seen, unread: 0 });
-        self.usage(endpoint);
         Ok(opened)
     }
 
@@ -492,16 +545,21 @@ impl Writer {
     }
 
     fn sync(&mut self) {
-        let mut errors = Vec::new();
-        for open in self.logs.values_mut() {
-            errors.extend(open.log.sync().err());
+        self.sync_dead();
+        let results: Vec<_> = self.logs.values_mut().map(|open| open.log.sync()).collect();
+        for result in results {
+            self.check(result);
         }
-        self.dead_unsynced = false;
-        for letters in self.dead.values_mut() {
-            errors.extend(letters.sync().err());
+    }
+
+    /// Dead letters are few: no second thread for them.
+    fn sync_dead(&mut self) {
+        if !std::mem::take(&mut self.dead_unsynced) {
+            return;
         }
-        for error in errors {
-            self.complain(&error.to_string());
+        let results: Vec<_> = self.dead.values_mut().map(DeadLetters::sync).collect();
+        for result in results {
+            self.check(result);
         }
     }
 

@@ -73,7 +73,12 @@ const ENDPOINT: Shape = Object(fixed![
         Int,
         "How long the oldest of them has waited, milliseconds."
     ),
-    Member::new("stored_bytes", Int, "Bytes that they take on disk."),
+    Member::new(
+        "stored",
+        Int,
+        "How many of them are on disk, so that they outlive the process."
+    ),
+    Member::new("stored_bytes", Int, "Bytes that they take there."),
     Member::new(
         "last_success_unix_ms",
         Int,

@@ -26,7 +26,7 @@ use crate::metrics::{Dropped, EndpointState};
 use crate::plane::Plane;
 use crate::settings::{Extra, Settings};
 use crate::spool::{Listener, Loaded, Report, Spool, Writer};
-use crate::store::Dead;
+use crate::store::{Dead, Usage};
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
 use deliver::Delivered;
@@ -64,7 +64,7 @@ pub(crate) struct Health {
     pub disabled: String,
     pub waiting: usize,
     pub oldest: Duration,
-    pub stored: u64,
+    pub stored: Usage,
     pub last_success: Option<SystemTime>,
     pub last_failure: Option<(SystemTime, String)>,
 }
@@ -405,7 +405,7 @@ impl Notifier {
                 EndpointState {
                     waiting: outlet.waiting(),
                     age: age.map_or(0, |age| age.as_secs()),
-                    stored: outlet.stored(),
+                    stored: outlet.stored().bytes,
                     disabled: outlet.disabled.is_some(),
                 },
             );

@@ -100,10 +100,10 @@ impl Outlet {
         self.disk = Some(Disk {
             spool,
             accepted: opened.last_seq,
-            loaded: if opened.open { 0 } else { opened.last_seq },
+            loaded: if opened.usage.open > 0 { 0 } else { opened.last_seq },
             reading: false,
             again: None,
-            usage: Usage::default(),
+            usage: opened.usage,
         });
     }
 
@@ -327,9 +327,9 @@ impl Outlet {
         }
     }
 
-    /// Bytes on disk.
-    pub(super) fn stored(&self) -> u64 {
-        self.disk.as_ref().map_or(0, |disk| disk.usage.bytes)
+    /// What is on disk.
+    pub(super) fn stored(&self) -> Usage {
+        self.disk.as_ref().map_or_else(Usage::default, |disk| disk.usage)
     }
 
     /// When the event that has waited longest happened.

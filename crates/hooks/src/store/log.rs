@@ -83,6 +83,8 @@ pub struct Log<E: Entry = Event> {
     pub(super) unreadable: u64,
     /// The active file may be longer than its segment: a write failed, and so did the cut after it.
     pub(super) dirty_tail: bool,
+    /// Counts records that were written.
+    writes: u64,
     /// The active file has bytes that may not be on the medium.
     pub(super) unsynced: bool,
     /// A sync of the active file failed, so what was written before is not safe: the kernel takes failed pages for clean, so
@@ -101,6 +103,31 @@ pub struct Log<E: Entry = Event> {
     /// The oldest open event and its time.
     pub(super) oldest_known: Option<(u64, u64)>,
     buf: Vec<u8>,
+}
+
+/// A sync that was begun.
+#[derive(Debug)]
+pub struct Syncing {
+    file: File,
+    path: PathBuf,
+    first: u64,
+    rewritten: u64,
+    writes: u64,
+}
+
+/// A sync that has ended.
+#[derive(Debug)]
+pub struct Synced {
+    of: Syncing,
+    result: std::io::Result<()>,
+}
+
+impl Syncing {
+    /// Waits until what had been written when it began is on the medium. Blocks.
+    pub fn run(self) -> Synced {
+        let result = self.file.sync_data();
+        Synced { of: self, result }
+    }
 }
 
 /// One file.
@@ -148,6 +175,7 @@ impl<E: Entry> Log<E> {
             open: 0,
             unreadable: 0,
             dirty_tail: false,
+            writes: 0,
             unsynced: false,
             suspect: false,
             dir_unsynced: false,
@@ -240,6 +268,59 @@ impl<E: Entry> Log<E> {
             self.dir_unsynced = false;
         }
         Ok(())
+    }
+
+    /// As [`Self::sync`], but the waiting can be done elsewhere, while the log is written to: run what is returned on another
+    /// thread and give the outcome to [`Self::end_sync`]. `None` if there is nothing left to wait for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::sync`].
+    pub fn begin_sync(&mut self) -> Result<Option<Syncing>> {
+        if self.suspect || self.dir_unsynced {
+            // Rare: after trouble, and when a segment begins.
+            self.sync()?;
+            return Ok(None);
+        }
+        self.write_unwritten()?;
+        let (Some(file), Some(segment)) = (&self.active, self.segments.back()) else {
+            return Ok(None);
+        };
+        if !self.unsynced {
+            return Ok(None);
+        }
+        let path = segment_path(&self.dir, segment.first);
+        let file = file.try_clone().map_err(Error::io("sync", &path))?;
+        Ok(Some(Syncing {
+            file,
+            path,
+            first: segment.first,
+            rewritten: segment.rewritten,
+            writes: self.writes,
+        }))
+    }
+
+    /// What came of a sync that was begun.
+    ///
+    /// # Errors
+    ///
+    /// What was written before it may not be on the medium.
+    pub fn end_sync(&mut self, synced: Synced) -> Result<()> {
+        let Synced { of, result } = synced;
+        let segment = self.segments.back();
+        let still = segment.is_some_and(|last| last.first == of.first && last.rewritten == of.rewritten);
+        match result {
+            Ok(()) => {
+                if still && self.writes == of.writes {
+                    self.unsynced = false;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.suspect |= still;
+                Err(Error::io("sync", &of.path)(error))
+            }
+        }
     }
 
     /// Whether [`Self::sync`] has anything to do.
@@ -379,6 +460,7 @@ impl<E: Entry> Log<E> {
         }
         segment.len += record.len() as u64;
         self.bytes += record.len() as u64;
+        self.writes += 1;
         self.unsynced = true;
         Ok(())
     }

@@ -31,7 +31,7 @@ mod tests;
 
 pub use dead::{DEAD_LIMITS, Dead, DeadLetters, Filter, MAX_DEAD};
 pub use entry::{Entry, Event, MAX_BODY, MAX_TEXT};
-pub use log::{Dropped, Limits, Log, Usage};
+pub use log::{Dropped, Limits, Log, Synced, Syncing, Usage};
 pub use recover::Recovered;
 
 use std::io;

@@ -13,6 +13,7 @@ mod hls;
 mod hls_disk;
 mod hook_server;
 mod hook_service;
+mod hook_store;
 mod integrity;
 mod on_demand;
 mod openapi;
