@@ -90,7 +90,6 @@ fn operations(route: &'static Route, objects: &mut Objects) -> Value {
         "operationId": route.name,
         "tags": [route.group.title()],
         "summary": about.summary,
-        "description": if about.own { "Tidegate's own; ZLM has no such endpoint." } else { "" },
         "responses": responses(route, objects),
     });
     let permission = match route.access {
@@ -99,6 +98,9 @@ fn operations(route: &'static Route, objects: &mut Objects) -> Value {
         Access::Address | Access::Open => json!([]),
     };
     get["security"] = permission;
+    if about.own {
+        get["description"] = "Tidegate's own; ZLM has no such endpoint.".into();
+    }
     get["responses"]["431"] = json!({"$ref": "#/components/responses/HeadTooLarge"});
     let mut post = get.clone();
     get["parameters"] = parameters.into();

@@ -46,7 +46,8 @@ async fn check(server: &TestServer, config: &str, arguments: &[&str]) -> Result<
         .args(["--no-color", "--warnings", "off"])
         .args(arguments)
         .current_dir(folder.path())
-        .run(DEADLINE)
+        .spawn()?
+        .wait(DEADLINE)
         .await?;
     ensure!(output.status.success(), "{}", output.stdout_text());
     Ok(())
