@@ -584,6 +584,13 @@ async fn an_operator_sends_dead_letters_again() -> Result<()> {
         assert_eq!(content(replayed), content(&calls[0]));
     }
     assert_eq!(calls[0].headers.get("tidegate-replay"), None);
+    // The receiver knows of the call before its answer is noted here.
+    server
+        .poll("the delivery is noted", SOON, async |server| {
+            let noted = server.api("getHookDeliveries", &[("result", "ok")]).await;
+            (noted["data"] != json!([])).then_some(())
+        })
+        .await;
     operator
         .line(&["log", "--result", "ok"], &[&began, "200"])
         .await?;
