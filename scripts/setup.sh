@@ -18,6 +18,9 @@ readonly CARGO_DENY_VERSION=0.20.2
 readonly IMAGEIO_FFMPEG_VERSION=0.8.1
 # Calls the API as its OpenAPI document says, and holds the replies against it.
 readonly SCHEMATHESIS_VERSION=4.32.5
+# The Standard Webhooks project's own libraries, which verify the signatures of hooks: independent of what made them.
+readonly STANDARDWEBHOOKS_PYPI_VERSION=1.1.0
+readonly STANDARDWEBHOOKS_NPM_VERSION=1.1.1
 
 say() { printf '    %s\n' "$*"; }
 fail() { printf 'set-up: %s\n' "$*" >&2; exit 1; }
@@ -107,6 +110,24 @@ setup_schemathesis() {
     fi
 }
 
+# The two verifiers of signatures below .tools/, where the tests look for them.
+setup_standardwebhooks() {
+    apt_for python3=python3 node=nodejs
+    if [[ ! -d .tools/python/standardwebhooks-$STANDARDWEBHOOKS_PYPI_VERSION.dist-info ]]; then
+        python3 -m pip --version >/dev/null 2>&1 || apt_for pip3=python3-pip
+        say "installing standardwebhooks $STANDARDWEBHOOKS_PYPI_VERSION (Python) below .tools/"
+        PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --upgrade --target .tools/python \
+            "standardwebhooks==$STANDARDWEBHOOKS_PYPI_VERSION"
+    fi
+    local manifest=.tools/node_modules/standardwebhooks/package.json
+    if ! grep -qs "\"version\": \"$STANDARDWEBHOOKS_NPM_VERSION\"" "$manifest"; then
+        apt_for npm=npm
+        say "installing standardwebhooks $STANDARDWEBHOOKS_NPM_VERSION (Node) below .tools/"
+        npm install --silent --no-save --no-audit --no-fund --ignore-scripts --prefix .tools \
+            "standardwebhooks@$STANDARDWEBHOOKS_NPM_VERSION" </dev/null
+    fi
+}
+
 setup_bench() {
     setup_build
     apt_for ffmpeg=ffmpeg
@@ -121,6 +142,7 @@ setup_test() {
         element:rtspclientsink=gstreamer1.0-rtsp element:mpegtsmux=gstreamer1.0-plugins-bad
     setup_ffmpeg_new
     setup_schemathesis
+    setup_standardwebhooks
     cargo_tool nextest "$NEXTEST_VERSION"
     cargo_tool deny "$CARGO_DENY_VERSION"
 }

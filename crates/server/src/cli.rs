@@ -95,7 +95,8 @@ pub struct HooksArgs {
     #[arg(short, long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// The server, instead of http://127.0.0.1 with the port of the configuration, or 8080.
-    #[arg(long, value_name = "URL", global = true)]
+    // A global option and an argument of a subcommand with the same id would be one value: `add` has its own `url`.
+    #[arg(id = "server", long = "url", value_name = "URL", global = true)]
     pub url: Option<String>,
     /// Its API secret.
     #[arg(
@@ -284,4 +285,25 @@ fn pairs(set: &[String]) -> anyhow::Result<Vec<(String, String)>> {
         Ok((key.trim().to_owned(), value.trim().to_owned()))
     };
     set.iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_a_receiver_is_not_taken_for_the_server() {
+        for (options, server) in [
+            (&[] as &[&str], None),
+            (&["--url", "http://127.0.0.1:9"], Some("http://127.0.0.1:9")),
+        ] {
+            let add = ["tidegate", "hooks", "add", "billing", "http://receiver/x"];
+            let cli = Cli::try_parse_from(add.iter().chain(options)).expect("valid");
+            let Some(Command::Hooks(args)) = cli.command else {
+                panic!("{:?}", cli.command)
+            };
+            assert_eq!(args.url.as_deref(), server);
+            assert!(matches!(args.command, HooksCommand::Add { url, .. } if url == "http://receiver/x"));
+        }
+    }
 }

@@ -69,17 +69,34 @@ impl Tool {
     ///
     /// It is not there.
     pub fn schemathesis() -> Result<Self> {
-        let python = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools/python"));
-        let python = python
-            .canonicalize()
-            .ok()
-            .filter(|python| python.join("schemathesis").is_dir());
-        let python = python.context("no schemathesis: run `scripts/setup.sh test`")?;
+        let script = "from schemathesis.cli import schemathesis; schemathesis()";
+        Self::python("schemathesis", script)
+    }
+
+    /// A Python script that uses a package which `scripts/setup.sh` has put below `.tools/`.
+    ///
+    /// # Errors
+    ///
+    /// The package is not there.
+    pub fn python(package: &str, script: &str) -> Result<Self> {
+        let python = installed("python", package)?;
         Ok(Self::new("python3")
-            .args(["-c", "from schemathesis.cli import schemathesis; schemathesis()"])
+            .args(["-c", script])
             .env("PYTHONPATH", python)
             // Tests run side by side.
             .env("PYTHONDONTWRITEBYTECODE", "1"))
+    }
+
+    /// The same for a script of Node.
+    ///
+    /// # Errors
+    ///
+    /// The package is not there.
+    pub fn node(package: &str, script: &str) -> Result<Self> {
+        let modules = installed("node_modules", package)?;
+        Ok(Self::new("node")
+            .args(["-e", script, "--"])
+            .env("NODE_PATH", modules))
     }
 
     /// Adds one argument.
@@ -324,6 +341,14 @@ impl fmt::Debug for Output {
         )?;
         write!(f, "; its messages:\n{}", tail(stderr))
     }
+}
+
+/// The folder below `.tools/` that holds a package.
+fn installed(folder: &str, package: &str) -> Result<PathBuf> {
+    let tools = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.tools"));
+    let folder = tools.join(folder).canonicalize().ok();
+    let folder = folder.filter(|folder| folder.join(package).is_dir());
+    folder.with_context(|| format!("no {package}: run `scripts/setup.sh test`"))
 }
 
 /// Where a recent ffmpeg (6.1 or later) is: what `TIDEGATE_FFMPEG_NEW` names, else what `scripts/setup.sh` has put below

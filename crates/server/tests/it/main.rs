@@ -11,6 +11,7 @@ mod ffmpeg_source;
 mod files;
 mod hls;
 mod hls_disk;
+mod hook_endpoints;
 mod hook_server;
 mod hook_service;
 mod hook_store;
