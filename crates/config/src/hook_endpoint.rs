@@ -106,7 +106,7 @@ pub struct HookEndpoint {
     pub durable: bool,
     /// What waits about the state of a stream is replaced by what is newer, once the stream has waited for 30 s.
     pub newest_wins: bool,
-    /// Limit of one attempt. `None`: 10 s, or 15 s if it is durable.
+    /// Limit of one attempt. `None`: `hook.timeoutSec`, at least 15 s if it is durable.
     pub timeout: Option<Duration>,
     /// It gets events.
     pub enabled: bool,

@@ -287,7 +287,7 @@ durable = true
 | `headers` | list | none | Further headers, each `"Name: value"` |
 | `durable` | bool | `false` | Kept on disk until it is delivered or too old; needs `hook.store_dir` |
 | `newest_wins` | bool | `false` | What waits about the state of a stream is replaced by what is newer, once the stream's events have been held up for 30 s |
-| `timeout_sec` | seconds | 10, or 15 if durable | Limit of one attempt, 0.05 to 60 |
+| `timeout_sec` | seconds | `hook.timeoutSec`, at least 15 if durable | Limit of one attempt, 0.05 to 60 |
 | `enabled` | bool | `true` | `false`: it gets nothing |
 | `ca_file`, `insecure`, `cert_file`, `key_file`, `pin_sha256` | | as the system has it | TLS, as the keys of the same names in section `hook` |
 "#;

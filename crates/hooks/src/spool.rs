@@ -24,6 +24,9 @@ const CHANNEL: usize = 20_000;
 /// Bytes of bodies that may wait with them.
 const CHANNEL_BYTES: usize = 64 * 1024 * 1024;
 
+/// Longest time that opening a log may take: a gigabyte is read in less than a second from a disk that works.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+
 /// How often a failing disk is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
@@ -66,10 +69,13 @@ pub(crate) struct Loaded {
     pub through: u64,
 }
 
+/// Some wait for it in a future, some on a thread.
+type OpenAnswer = Box<dyn FnOnce(Result<Opened, store::Error>) + Send>;
+
 type Answer<T> = oneshot::Sender<Result<T, store::Error>>;
 
 enum Message {
-    Open(Arc<str>, Answer<Opened>),
+    Open(Arc<str>, OpenAnswer),
     Close(Arc<str>, bool),
     Append(Arc<str>, Event),
     Done(Arc<str>, u64),
@@ -148,7 +154,29 @@ impl Spool {
 
     /// Opens the log of an endpoint.
     pub(crate) fn open(&self, endpoint: &Arc<str>) -> Pending<Opened> {
-        self.ask(|answer| Message::Open(endpoint.clone(), answer))
+        self.ask(|answer| {
+            let answer = |opened| {
+                // Nobody may be waiting any more.
+                let _ = answer.send(opened);
+            };
+            Message::Open(endpoint.clone(), Box::new(answer))
+        })
+    }
+
+    /// The same for those who are not in a future: a change of the configuration, which may take as long as opening a folder.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not open, in words.
+    pub(crate) fn open_blocking(&self, endpoint: &Arc<str>) -> Result<Opened, String> {
+        let (answer, opened) = mpsc::sync_channel(1);
+        let answer = move |result| {
+            let _ = answer.try_send(result);
+        };
+        let _ = self
+            .sender
+            .try_send(Message::Open(endpoint.clone(), Box::new(answer)));
+        flatten(opened.recv_timeout(OPEN_WITHIN).ok())
     }
 
     /// Closes it; with `purge` everything in it is deleted.
@@ -214,28 +242,6 @@ impl<T> Pending<T> {
     /// Why there is none, in words.
     pub(crate) async fn get(self) -> Result<T, String> {
         flatten(self.0.await.ok())
-    }
-
-    /// Waits for it without a runtime.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::get`].
-    pub(crate) fn get_blocking(self) -> Result<T, String> {
-        // Not `blocking_recv`, which panics inside a runtime: this is for the moment before one runs, and for changes of the
-        // configuration, which may take as long as opening a folder.
-        let mut receiver = self.0;
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            match receiver.try_recv() {
-                Ok(answer) => return flatten(Some(answer)),
-                Err(oneshot::error::TryRecvError::Closed) => return flatten(None),
-                Err(oneshot::error::TryRecvError::Empty) if Instant::now() > deadline => {
-                    return flatten(None);
-                }
-                Err(oneshot::error::TryRecvError::Empty) => std::thread::sleep(Duration::from_micros(200)),
-            }
-        }
     }
 }
 
@@ -371,7 +377,7 @@ impl Writer {
     fn handle(&mut self, message: Message) -> bool {
         match message {
             Message::Open(endpoint, answer) => {
-                let _ = answer.send(self.open(&endpoint));
+                answer(self.open(&endpoint));
             }
             Message::Close(endpoint, purge) => {
                 self.logs.remove(&endpoint);

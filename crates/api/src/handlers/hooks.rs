@@ -177,7 +177,7 @@ macro_rules! endpoint_parameters {
             field("headers", "Further headers, `Name: value` with `,` between."),
             Parameter::new("durable", Kind::Switch, "Its events are kept on disk; needs `hook.store_dir`."),
             Parameter::new("newest_wins", Kind::Switch, "Where a stream is held up, the newest state wins."),
-            field("timeout_sec", "Limit of one attempt, 0.05 to 60 s. Empty: 10, or 15 if durable."),
+            field("timeout_sec", "Limit of one attempt, 0.05 to 60 s. Empty: `hook.timeoutSec`, at least 15 if durable."),
             Parameter::new("enabled", Kind::Switch, "It gets events."),
             field("ca_file", "PEM file of certificates to trust."),
             field("cert_file", "PEM file of the client's certificate."),

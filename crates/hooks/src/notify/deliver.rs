@@ -272,6 +272,8 @@ impl<'a> Way<'a> {
         let durable = settings.is_durable(name);
         if name == KEYED {
             let EventName::Zlm(hook) = event else { return None };
+            // A question that is tried out is judged as it would be if somebody waited.
+            let durable = durable && !hook.is_question();
             return Some(Self::Keyed(settings, settings.endpoint(hook)?, durable));
         }
         let extra = settings.extras.get(name)?;

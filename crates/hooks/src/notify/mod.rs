@@ -440,7 +440,7 @@ impl Inner {
             .ok_or("hook.store_dir is not set, or cannot be used")?;
         let opened = match writer {
             Some(writer) => writer.open(name).map_err(|error| error.to_string())?,
-            None => spool.open(name).get_blocking()?,
+            None => spool.open_blocking(name)?,
         };
         Ok((spool.clone(), opened))
     }
