@@ -54,23 +54,43 @@ fn name<S: serde::Serializer>(event: &EventName, serializer: S) -> Result<S::Ok,
     serializer.serialize_str(event.as_str())
 }
 
-/// The last [`KEPT`] attempts.
+/// Most bytes of texts that are kept of one receiver: there may be a hundred receivers that answer with pages of errors.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// The last [`KEPT`] attempts, or as many as fit into [`MAX_BYTES`].
 #[derive(Debug, Default)]
-pub(crate) struct Deliveries(Mutex<VecDeque<Delivery>>);
+pub(crate) struct Deliveries(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    deliveries: VecDeque<Delivery>,
+    bytes: usize,
+}
+
+impl Delivery {
+    fn bytes(&self) -> usize {
+        self.id.len() + self.detail.len() + self.answer.len()
+    }
+}
 
 impl Deliveries {
     pub(crate) fn push(&self, delivery: Delivery) {
         let mut kept = self.0.lock();
-        if kept.len() == KEPT {
-            kept.pop_front();
+        kept.bytes += delivery.bytes();
+        kept.deliveries.push_back(delivery);
+        while kept.deliveries.len() > KEPT || kept.bytes > MAX_BYTES {
+            let Some(oldest) = kept.deliveries.pop_front() else {
+                break;
+            };
+            kept.bytes -= oldest.bytes();
         }
-        kept.push_back(delivery);
     }
 
     /// The newest first, at most `max`, those that `filter` lets through.
     pub(crate) fn list(&self, max: usize, filter: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
         let kept = self.0.lock();
-        kept.iter()
+        kept.deliveries
+            .iter()
             .rev()
             .filter(|delivery| filter(delivery))
             .take(max)
@@ -117,5 +137,12 @@ mod tests {
         let odd = log.list(2, |delivery| delivery.attempt % 2 == 1);
         assert_eq!((odd[0].attempt, odd[1].attempt), (1003, 1001));
         assert_eq!(beginning(&[b'x'; 5000]).len(), MAX_ANSWER);
+        for _ in 0..KEPT {
+            log.push(Delivery {
+                answer: "x".repeat(MAX_ANSWER),
+                ..all[0].clone()
+            });
+        }
+        assert_eq!(log.list(usize::MAX, |_| true).len(), MAX_BYTES / MAX_ANSWER);
     }
 }

@@ -73,9 +73,9 @@ impl Hooks {
         let settings = shared.settings();
         if let Some((dir, limit)) = &settings.store {
             match Spool::new(dir, *limit) {
-                Ok((spool, writer)) => {
+                Ok((spool, writer, flusher)) => {
                     notifier.set_spool(spool, &writer);
-                    driver.writer = Some(writer);
+                    driver.store = Some((writer, flusher));
                 }
                 Err(error) => tracing::error!(
                     folder = %dir.display(),
@@ -84,7 +84,7 @@ impl Hooks {
                 ),
             }
         }
-        notifier.sync(None, &settings, driver.writer.as_mut());
+        notifier.sync(None, &settings, driver.store.as_mut().map(|(writer, _)| writer));
         (
             Self {
                 shared,

@@ -103,13 +103,18 @@ impl Spool {
     /// # Errors
     ///
     /// The folder cannot be made.
-    pub(crate) fn new(dir: &Path, max_bytes: u64) -> Result<(Self, Writer), std::io::Error> {
+    pub(crate) fn new(dir: &Path, max_bytes: u64) -> Result<(Self, Writer, Flusher), std::io::Error> {
         std::fs::create_dir_all(dir)?;
         let (sender, receiver) = mpsc::sync_channel(CHANNEL);
+        let (jobs, waiting) = mpsc::channel();
+        let flusher = Flusher {
+            waiting,
+            answers: sender.clone(),
+        };
         let under_way = Arc::<std::sync::atomic::AtomicUsize>::default();
         let writer = Writer {
             receiver,
-            sender: sender.clone(),
+            jobs,
             dir: dir.to_owned(),
             limits: Limits::new(max_bytes),
             logs: HashMap::new(),
@@ -119,7 +124,7 @@ impl Spool {
             under_way: under_way.clone(),
             reported: None,
         };
-        Ok((Self { sender, under_way }, writer))
+        Ok((Self { sender, under_way }, writer, flusher))
     }
 
     /// Keeps an event. False if it cannot be kept, because the disk is too slow.
@@ -267,8 +272,8 @@ struct OpenLog {
 /// The thread's work.
 pub struct Writer {
     receiver: Receiver<Message>,
-    /// For the second thread.
-    sender: SyncSender<Message>,
+    /// To the second thread.
+    jobs: mpsc::Sender<(Arc<str>, Syncing)>,
     dir: PathBuf,
     limits: Limits,
     logs: HashMap<Arc<str>, OpenLog>,
@@ -279,32 +284,34 @@ pub struct Writer {
     reported: Option<Instant>,
 }
 
+/// The work of the second thread: it waits for the medium.
+pub struct Flusher {
+    waiting: Receiver<(Arc<str>, Syncing)>,
+    answers: SyncSender<Message>,
+}
+
+impl Flusher {
+    /// Waits for what the [`Writer`] has written, until that ends. Blocks: it needs a thread of its own.
+    pub fn run(self) {
+        for (endpoint, syncing) in self.waiting {
+            // The channel has room again at some time, or the other end is gone.
+            let _ = self.answers.send(Message::Synced(endpoint, syncing.run()));
+        }
+    }
+}
+
 impl Writer {
     pub(crate) fn listener(&self) -> Arc<Mutex<Option<Listener>>> {
         self.listener.clone()
     }
 
-    /// Does what it is sent, until it is told to stop. Blocks: it needs a thread of its own, and has a second one wait for the
-    /// medium.
+    /// Does what it is sent, until it is told to stop. Blocks: it needs a thread of its own.
     pub fn run(mut self) {
-        let (jobs, waiting) = mpsc::channel::<(Arc<str>, Syncing)>();
-        let answers = self.sender.clone();
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                for (endpoint, syncing) in waiting {
-                    // The channel has room again at some time, or the other end is gone.
-                    let _ = answers.send(Message::Synced(endpoint, syncing.run()));
-                }
-            });
-            self.serve(&jobs);
-            drop(jobs);
-            // The second thread may be waiting for room in the channel.
-            while self.receiver.try_recv().is_ok() {}
-        });
+        self.serve();
         self.sync();
     }
 
-    fn serve(&mut self, jobs: &mpsc::Sender<(Arc<str>, Syncing)>) {
+    fn serve(&mut self) {
         let mut due: Option<Instant> = None;
         // Syncs that are under way.
         let mut under_way = 0_usize;
@@ -349,20 +356,22 @@ impl Writer {
                 due.get_or_insert(now + SYNC_EVERY);
             }
             if under_way == 0 && due.is_some_and(|at| at <= now) {
-                under_way = self.begin_sync(jobs);
+                under_way = self.begin_sync();
                 due = None;
             }
         }
     }
 
     /// Has the second thread wait for everything that was written; how many waits that are.
-    fn begin_sync(&mut self, jobs: &mpsc::Sender<(Arc<str>, Syncing)>) -> usize {
+    fn begin_sync(&mut self) -> usize {
         self.sync_dead();
         let mut begun = 0;
         let mut errors = Vec::new();
         for (endpoint, open) in &mut self.logs {
             match open.log.begin_sync() {
-                Ok(Some(syncing)) => begun += usize::from(jobs.send((endpoint.clone(), syncing)).is_ok()),
+                Ok(Some(syncing)) => {
+                    begun += usize::from(self.jobs.send((endpoint.clone(), syncing)).is_ok())
+                }
                 Ok(None) => {}
                 Err(error) => errors.push(error),
             }

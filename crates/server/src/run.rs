@@ -63,11 +63,14 @@ pub async fn assemble(
     let (link, inbox) = Link::new();
     let user_agent = hooks::user_agent(env!("CARGO_PKG_VERSION"), "", "release", "");
     let (hooks, mut notifications) = Hooks::new(hooks::Settings::from_config(&config), &user_agent);
-    let hook_store = notifications.take_writer().map(|writer| {
-        let thread = std::thread::Builder::new().name("hook-store".to_owned());
-        thread.spawn(move || writer.run())
-    });
-    let hook_store = hook_store.transpose().context("the thread of the hook store")?;
+    let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+    let hook_store = match notifications.take_store() {
+        None => None,
+        Some((writer, flusher)) => {
+            thread("hook-flush").spawn(move || flusher.run())?;
+            Some(thread("hook-store").spawn(move || writer.run())?)
+        }
+    };
     let processes = Supervisor::new(process::Settings {
         max_processes: config.ffmpeg.max_processes as usize,
         guard: GuardProgram::this_executable(),

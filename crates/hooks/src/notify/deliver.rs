@@ -24,6 +24,8 @@ const DURABLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// What became of an attempt.
 pub(super) struct Delivered {
     name: Arc<str>,
+    /// Which outlet of this name.
+    outlet: u64,
     lane: LaneKey,
     seq: u64,
     next: Next,
@@ -45,15 +47,28 @@ enum Health {
     Gone,
 }
 
-/// The way to an endpoint: what its outlet lends to a call.
-type Lent = (Arc<str>, Arc<AtomicU64>, Arc<Deliveries>);
+/// What an outlet lends to a call.
+pub(super) struct Lent {
+    pub name: Arc<str>,
+    /// Which outlet of this name.
+    pub number: u64,
+    pub hook_index: Arc<AtomicU64>,
+    pub log: Arc<Deliveries>,
+}
 
 impl Inner {
     /// Makes one attempt for an event.
-    pub(super) async fn deliver(&self, job: Job, (name, hook_index, log): Lent) -> Delivered {
+    pub(super) async fn deliver(&self, job: Job, lent: Lent) -> Delivered {
+        let Lent {
+            name,
+            number: outlet,
+            hook_index,
+            log,
+        } = lent;
         let settings = self.plane.shared.settings();
         let done = |lost| Delivered {
             name: name.clone(),
+            outlet,
             lane: job.lane.clone(),
             seq: job.seq,
             next: Next::Done,
@@ -186,6 +201,7 @@ impl Inner {
     pub(super) fn delivered(&self, delivered: Delivered) {
         let Delivered {
             name,
+            outlet: number,
             lane,
             seq,
             next,
@@ -197,7 +213,7 @@ impl Inner {
         }
         let mut outlets = self.outlets.lock();
         let Some(outlets) = &mut *outlets else { return };
-        if let Some(outlet) = outlets.get_mut(&name) {
+        if let Some(outlet) = outlets.get_mut(&name).filter(|outlet| outlet.number == number) {
             match health {
                 Health::Unknown => {}
                 Health::Good { again } => outlet.succeeded(again),

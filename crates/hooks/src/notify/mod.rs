@@ -25,7 +25,7 @@ use crate::hook::Hook;
 use crate::metrics::{Dropped, EndpointState};
 use crate::plane::Plane;
 use crate::settings::{Extra, Settings};
-use crate::spool::{Listener, Loaded, Report, Spool, Writer};
+use crate::spool::{Flusher, Listener, Loaded, Report, Spool, Writer};
 use crate::store::{Dead, Usage};
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
@@ -117,7 +117,7 @@ impl Notifier {
         let driver = Driver {
             inner: inner.clone(),
             sweep_also: Vec::new(),
-            writer: None,
+            store: None,
         };
         (Self(inner), driver)
     }
@@ -483,14 +483,14 @@ impl Inner {
 /// What the driver waits for.
 enum Step {
     Delivered(Delivered),
-    Loaded(Arc<str>, Result<Loaded, String>),
+    Loaded(Arc<str>, u64, Result<Loaded, String>),
 }
 
 /// Sends what waits, while [`Driver::run`] runs.
 pub struct Driver {
     inner: Arc<Inner>,
     sweep_also: Vec<Arc<Plane>>,
-    pub(crate) writer: Option<Writer>,
+    pub(crate) store: Option<(Writer, Flusher)>,
 }
 
 impl Driver {
@@ -499,10 +499,10 @@ impl Driver {
         self.sweep_also.push(plane);
     }
 
-    /// The store's work, if there is a store: it blocks, so run it on a thread of its own, before anything else. It ends with the
-    /// driver.
-    pub fn take_writer(&mut self) -> Option<Writer> {
-        self.writer.take()
+    /// The store's work, if there is a store: each of the two blocks, so run them on threads of their own, before anything else.
+    /// They end with the driver.
+    pub fn take_store(&mut self) -> Option<(Writer, Flusher)> {
+        self.store.take()
     }
 
     /// Sends until `stop` is ready. What waits in memory then is given up and counted, and so is what is sent later; call
@@ -527,8 +527,8 @@ impl Driver {
                 () = &mut stop => break,
                 Some(step) = under_way.next() => match step {
                     Step::Delivered(delivered) => inner.delivered(delivered),
-                    Step::Loaded(name, part) => {
-                        let unknown = inner.with_outlet(&name, |outlet| outlet.loaded(part));
+                    Step::Loaded(name, number, part) => {
+                        let unknown = inner.with_outlet(&name, |outlet| outlet.loaded(number, part));
                         let metrics = &inner.plane.shared.metrics;
                         metrics.dropped(&name, Dropped::SwitchedOff, unknown.unwrap_or(0));
                         let outlets = inner.outlets.lock();
@@ -561,13 +561,11 @@ impl Driver {
         let now = Instant::now();
         let mut calls: usize = outlets.values().map(Outlet::under_way).sum();
         for (name, outlet) in outlets.iter_mut() {
-            if let Some((after, max, bytes)) = outlet.wants_part(now)
-                && let Some(spool) = outlet.spool()
-            {
+            if let Some(part) = outlet.wants_part(now) {
                 let name = name.clone();
                 under_way.push(Box::pin(async move {
-                    let part = spool.read(&name, after, max, bytes).get().await;
-                    Step::Loaded(name, part)
+                    let read = part.spool.read(&name, part.after, part.max, part.bytes);
+                    Step::Loaded(name, part.number, read.get().await)
                 }));
             }
         }
@@ -586,9 +584,9 @@ impl Driver {
                 Some(job) => {
                     idle = 0;
                     calls += 1;
-                    let call = (outlet.name.clone(), outlet.hook_index.clone(), outlet.log.clone());
+                    let lent = outlet.lend();
                     under_way.push(Box::pin(async move {
-                        Step::Delivered(inner.deliver(job, call).await)
+                        Step::Delivered(inner.deliver(job, lent).await)
                     }));
                 }
                 None => idle += 1,

@@ -1,5 +1,6 @@
 //! What waits for one endpoint, and how the endpoint is doing. Pure but for the store's handle.
 
+use super::deliver::Lent;
 use super::queue::{Job, LaneKey, Next, Queue, Rank};
 use crate::deliveries::Deliveries;
 use crate::event::{EventName, Outgoing, unix_ms};
@@ -9,7 +10,7 @@ use crate::spool::{self, Loaded, Opened, Spool};
 use crate::store::{self, Usage};
 use media::StreamKey;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
@@ -32,9 +33,18 @@ const READ_AGAIN: Duration = Duration::from_secs(5);
 const PART: usize = super::queue::MAX_EVENTS / 2;
 const PART_BYTES: usize = super::queue::MAX_BYTES / 2;
 
+/// Numbers of outlets, and of times that they begin to be kept on disk.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+fn number() -> u64 {
+    NUMBERS.fetch_add(1, Ordering::Relaxed)
+}
+
 /// One endpoint.
 pub(crate) struct Outlet {
     pub name: Arc<str>,
+    /// Which outlet of this name: what is under way for one that is gone means nothing to its successor.
+    pub number: u64,
     queue: Queue,
     under_way: usize,
     /// Calls at once that the endpoint takes, as far as is known.
@@ -56,6 +66,8 @@ pub(crate) struct Outlet {
 /// The part that is on disk.
 struct Disk {
     spool: Spool,
+    /// Which time that the outlet is kept on disk.
+    number: u64,
     /// The last event that the store has accepted.
     accepted: u64,
     /// Everything up to this number is in the queue, or done with.
@@ -65,6 +77,19 @@ struct Disk {
     /// Reading failed; when to try again.
     again: Option<Instant>,
     usage: Usage,
+}
+
+/// What is to be read from disk.
+pub(super) struct Part {
+    pub spool: Spool,
+    /// For [`Outlet::loaded`].
+    pub number: u64,
+    /// Where to begin.
+    pub after: u64,
+    /// Events at most.
+    pub max: usize,
+    /// Bytes at most.
+    pub bytes: usize,
 }
 
 /// What was dropped when an event was offered.
@@ -79,6 +104,7 @@ impl Outlet {
     pub(super) fn new(name: Arc<str>) -> Self {
         Self {
             name,
+            number: number(),
             queue: Queue::default(),
             under_way: 0,
             limit: MAX_IN_FLIGHT,
@@ -99,6 +125,7 @@ impl Outlet {
         self.last_seq = self.last_seq.max(opened.last_seq);
         self.disk = Some(Disk {
             spool,
+            number: number(),
             accepted: opened.last_seq,
             loaded: if opened.usage.open > 0 { 0 } else { opened.last_seq },
             reading: false,
@@ -196,6 +223,16 @@ impl Outlet {
         Some(job)
     }
 
+    /// What a call needs.
+    pub(super) fn lend(&self) -> Lent {
+        Lent {
+            name: self.name.clone(),
+            number: self.number,
+            hook_index: self.hook_index.clone(),
+            log: self.log.clone(),
+        }
+    }
+
     /// Tells what became of it.
     pub(super) fn finish(&mut self, lane: &LaneKey, seq: u64, next: Next) {
         self.under_way -= 1;
@@ -253,8 +290,8 @@ impl Outlet {
         [lane, read].into_iter().flatten().min()
     }
 
-    /// What is to be read from disk now, if anything: where to begin, and how much.
-    pub(super) fn wants_part(&mut self, now: Instant) -> Option<(u64, usize, usize)> {
+    /// What is to be read from disk now, if anything.
+    pub(super) fn wants_part(&mut self, now: Instant) -> Option<Part> {
         let half_empty = self.queue.len() <= PART && self.queue.bytes() <= PART_BYTES;
         let disk = self.disk.as_mut()?;
         let later = disk.again.is_some_and(|at| at > now);
@@ -263,7 +300,13 @@ impl Outlet {
         }
         disk.reading = true;
         disk.again = None;
-        Some((disk.loaded, PART, PART_BYTES))
+        Some(Part {
+            spool: disk.spool.clone(),
+            number: disk.number,
+            after: disk.loaded,
+            max: PART,
+            bytes: PART_BYTES,
+        })
     }
 
     /// Reads a part from disk.
@@ -272,8 +315,10 @@ impl Outlet {
     }
 
     /// Takes what was read. Returns how many events could not be understood.
-    pub(super) fn loaded(&mut self, part: Result<Loaded, String>) -> usize {
-        let Some(disk) = &mut self.disk else { return 0 };
+    pub(super) fn loaded(&mut self, number: u64, part: Result<Loaded, String>) -> usize {
+        let Some(disk) = self.disk.as_mut().filter(|disk| disk.number == number) else {
+            return 0;
+        };
         disk.reading = false;
         let part = match part {
             Ok(part) => part,

@@ -243,6 +243,31 @@ async fn a_removed_endpoint_is_forgotten_and_a_new_one_gets_what_happens_from_no
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_of_an_endpoint_that_is_gone_means_nothing_to_one_that_came_in_its_place() {
+    let receiver = Receiver::new(|request| {
+        if request.body["data"]["stream"] == "slow" {
+            super::script::Reply::Hang
+        } else {
+            response(200, "")
+        }
+    });
+    let one = || with(&[endpoint("a", [])]);
+    let running = Running::start(over(one(), &receiver));
+    running.hooks.notify(&report("slow"));
+    receiver.until(|receiver| receiver.received().len() == 1).await;
+    running.hooks.apply(with(&[]));
+    running.hooks.apply(one());
+    running.hooks.notify(&report("x"));
+    // Longer than the call that hangs may take.
+    assert_eq!(running.drain(Duration::from_secs(30)).await, 0);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    running.hooks.notify(&report("y"));
+    assert_eq!(running.drain(Duration::from_secs(5)).await, 0);
+    assert_eq!(receiver.received().len(), 3);
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_newest_state_wins_only_after_the_stream_was_held_up() {
     let down = Arc::new(Mutex::new(true));
     let is_down = down.clone();

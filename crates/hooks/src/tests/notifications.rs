@@ -34,8 +34,10 @@ pub struct Running {
 
 impl Running {
     pub fn start((hooks, mut driver): (Hooks, Driver)) -> Self {
-        let writer = driver.take_writer();
-        let writer = writer.map(|writer| std::thread::spawn(|| writer.run()));
+        let writer = driver.take_store().map(|(writer, flusher)| {
+            std::thread::spawn(|| flusher.run());
+            std::thread::spawn(|| writer.run())
+        });
         let (stop, stopped) = oneshot::channel();
         let driver = tokio::spawn(driver.run(async {
             let _ = stopped.await;
