@@ -264,7 +264,7 @@ fn shown(command: &HooksCommand, answer: &Value) -> String {
             &[
                 "TIME", "EVENT", "ATTEMPT", "RESULT", "STATUS", "MS", "ID", "DETAIL",
             ],
-            rows().map(|row| attempt(row)),
+            rows().map(attempt),
         ),
         HooksCommand::Test { .. } => table(
             &[
