@@ -210,11 +210,17 @@ impl Added {
         settings
     }
 
-    /// Writes them down, if there is a place.
-    fn save(&self) -> Result<(), OpsError> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let text = hook_endpoint::write(&self.endpoints);
-        write_whole(file, &text).map_err(|error| OpsError::Store(format!("{}: {error}", file.display())))
+    /// Changes them, and writes them down if there is a place. What cannot be written is not changed: who asked for it is told
+    /// that it failed, and a secret that was made for it is told to nobody.
+    fn change(&mut self, change: impl FnOnce(&mut Vec<HookEndpoint>)) -> Result<(), OpsError> {
+        let mut changed = self.endpoints.clone();
+        change(&mut changed);
+        if let Some(file) = &self.file {
+            let failed = |error| OpsError::Store(format!("{}: {error}", file.display()));
+            write_whole(file, &hook_endpoint::write(&changed)).map_err(failed)?;
+        }
+        self.endpoints = changed;
+        Ok(())
     }
 }
 
@@ -325,8 +331,7 @@ impl Hooks {
             if settings.extras.len() >= MAX_ENDPOINTS {
                 return Err(OpsError::TooMany);
             }
-            added.endpoints.push(endpoint);
-            added.save()?;
+            added.change(|endpoints| endpoints.push(endpoint))?;
         }
         self.apply_added();
         Ok(made)
@@ -352,11 +357,9 @@ impl Hooks {
     /// There is no such endpoint, or it stands in the configuration.
     pub fn remove_endpoint(&self, name: &str) -> Result<(), OpsError> {
         self.added_one(name)?;
-        {
-            let mut added = self.added.lock();
-            added.endpoints.retain(|endpoint| endpoint.name != name);
-            added.save()?;
-        }
+        self.added
+            .lock()
+            .change(|endpoints| endpoints.retain(|endpoint| endpoint.name != name))?;
         self.apply_added();
         self.notifier.purge(&name.into());
         Ok(())
@@ -512,18 +515,14 @@ impl Hooks {
     fn put(&self, changed: HookEndpoint) -> Result<(), OpsError> {
         {
             let mut added = self.added.lock();
-            let Some(place) = added
-                .endpoints
-                .iter_mut()
-                .find(|endpoint| endpoint.name == changed.name)
-            else {
+            let mut endpoints = added.endpoints.iter();
+            let Some(place) = endpoints.position(|endpoint| endpoint.name == changed.name) else {
                 return Err(OpsError::Unknown {
                     name: changed.name,
                     known: String::new(),
                 });
             };
-            *place = changed;
-            added.save()?;
+            added.change(|endpoints| endpoints[place] = changed)?;
         }
         self.apply_added();
         Ok(())

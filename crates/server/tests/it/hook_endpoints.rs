@@ -523,6 +523,35 @@ async fn an_operator_adds_an_endpoint_tries_it_and_takes_it_away() -> Result<()>
 }
 
 #[tokio::test]
+async fn what_cannot_be_written_down_is_not_changed() -> Result<()> {
+    let hooks = HookServer::start_consenting().await?;
+    let folder = tempfile::tempdir()?;
+    let server = serve_durable(&hooks, &[], folder.path()).await?;
+    let operator = Operator(&server);
+    let first = printed_secret(&operator.run(&["add", "kept", &hooks.url("kept")]).await?)?;
+    // In the way of the new file, for root too.
+    let obstacle = folder.path().join("endpoints.new");
+    std::fs::create_dir(&obstacle)?;
+    for arguments in [
+        &["add", "more", &hooks.url("more")] as &[_],
+        &["rotate", "kept"],
+        &["set", "kept", "enabled=0"],
+        &["remove", "kept"],
+    ] {
+        let text = operator.refused(arguments).await?;
+        assert!(text.contains("endpoints.toml"), "{arguments:?}: {text}");
+    }
+    // Whatever is in memory comes into force with the next change.
+    std::fs::remove_dir(&obstacle)?;
+    let set = server.api("setServerConfig", &[("hook.timeoutSec", "7")]).await;
+    assert_eq!(set["changed"], 1, "{set}");
+    assert!(!operator.run(&["list"]).await?.contains("more"));
+    operator.run(&["test", "kept", "stream.online"]).await?;
+    let call = hooks.wait_for_count("kept", 1, SOON).await.remove(0);
+    assert_signed(&[(call, vec![first])]).await
+}
+
+#[tokio::test]
 async fn an_operator_sends_dead_letters_again() -> Result<()> {
     let hooks = HookServer::start(|_| Answer::Status(500)).await?;
     let folder = tempfile::tempdir()?;
