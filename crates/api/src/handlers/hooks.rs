@@ -16,8 +16,14 @@ use serde::Serialize;
 /// Most entries of one list.
 const MAX_LISTED: i64 = 1000;
 
-/// Longest list of events or ids, and longest path or secret, in bytes.
-const MAX_TEXT: usize = 4096;
+/// Longest list of events and longest path, in bytes. All parameters together must fit into the head of a request.
+const MAX_TEXT: usize = 1024;
+
+/// Longest list of headers, in bytes.
+const MAX_HEADERS: usize = 4096;
+
+/// Longest list of ids, in bytes: about 500 of them.
+const MAX_IDS: usize = 16 * 1024;
 
 const NAME: Parameter = Parameter::new(
     "name",
@@ -173,16 +179,16 @@ macro_rules! endpoint_parameters {
             field("events", "What it gets: names or beginnings of names with `*`, `,` between. Empty: all of Tidegate's own events."),
             field("except", "What it does not get, in the same form."),
             field("signing_secret", "Signs its calls: `whsec_` and 24 to 64 bytes in base64, several with `,` between."),
-            field("old_secrets_until", "When all secrets but the first end, in seconds since 1970."),
-            field("headers", "Further headers, `Name: value` with `,` between."),
+            Parameter::new("old_secrets_until", Kind::Int(0, i64::MAX), "When all secrets but the first end, in seconds since 1970."),
+            Parameter::new("headers", Kind::Text(MAX_HEADERS), "Further headers, `Name: value` with `,` between."),
             Parameter::new("durable", Kind::Switch, "Its events are kept on disk; needs `hook.store_dir`."),
             Parameter::new("newest_wins", Kind::Switch, "Where a stream is held up, the newest state wins."),
-            field("timeout_sec", "Limit of one attempt, 0.05 to 60 s. Empty: `hook.timeoutSec`, at least 15 if durable."),
+            Parameter::new("timeout_sec", Kind::Number(0.05, 60.0), "Limit of one attempt, 0.05 to 60 s. Empty: `hook.timeoutSec`, at least 15 if durable."),
             Parameter::new("enabled", Kind::Switch, "It gets events."),
             field("ca_file", "PEM file of certificates to trust."),
             field("cert_file", "PEM file of the client's certificate."),
             field("key_file", "PEM file of its key."),
-            field("pin_sha256", "SHA-256 of the one certificate that the receiver may have, in hexadecimal digits."),
+            Parameter::new("pin_sha256", Kind::Text(95), "SHA-256 of the one certificate that the receiver may have, in hexadecimal digits."),
             Parameter::new("insecure", Kind::Switch, "Accept any certificate."),
         ]
     };
@@ -382,7 +388,7 @@ pub const REPLAY: About = About::new(
 )
 .takes(fixed![
     NAME.or(KEYED),
-    Parameter::new("ids", Kind::Text(MAX_REPLAY * 32), "Their ids with `,` between."),
+    Parameter::new("ids", Kind::Text(MAX_IDS), "Their ids with `,` between; about 500 at most."),
     EVENT,
     FROM,
     UNTIL,
