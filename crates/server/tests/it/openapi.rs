@@ -7,7 +7,7 @@ use testkit::server::TestServer;
 use testkit::tool::Tool;
 
 /// What is not called, and why.
-const LEFT_OUT: [(&str, &str); 5] = [
+const LEFT_OUT: [(&str, &str); 9] = [
     ("restartServer", "it would end the test"),
     (
         "setServerConfig",
@@ -18,6 +18,13 @@ const LEFT_OUT: [(&str, &str); 5] = [
     (
         "addFFmpegSource",
         "it would start processes that connect to made-up hosts",
+    ),
+    ("addHookEndpoint", "it would connect to made-up hosts"),
+    ("setHookEndpoint", "it would connect to made-up hosts"),
+    ("testHookEndpoint", "it would connect to made-up hosts"),
+    (
+        "kick_sessions",
+        "it cuts every connection but its own, those that the tool keeps for later among them",
     ),
 ];
 
