@@ -22,6 +22,7 @@ pub mod routes;
 pub use auth::Permission;
 pub use cors::{allow as allow_origin, preflight};
 pub use dispatch::router;
+pub use handlers::hooks::FIELDS as HOOK_ENDPOINT_FIELDS;
 pub use outside::{
     Download, PeerInfo, Pool, ProbedFrame, Server, SessionKind, SessionView, SetResult, Traffic, Transport,
     WorkerLoad,

@@ -6,7 +6,7 @@
 use crate::breaker;
 use crate::client::UrlSource;
 use crate::deliveries::Delivery;
-use crate::event::{EventName, Outgoing};
+use crate::event::{EventName, Outgoing, unix_ms};
 use crate::hook::Hook;
 use crate::notify::once;
 use crate::sample;
@@ -22,7 +22,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// How long the old secrets are still signed with after a rotation.
 pub const OLD_SECRETS: Duration = Duration::from_secs(24 * 3600);
@@ -288,8 +288,8 @@ impl Hooks {
             breaker: state.name(),
             waiting: health.waiting,
             oldest_ms: u64::try_from(health.oldest.as_millis()).unwrap_or(u64::MAX),
-            stored: health.stored.open,
-            stored_bytes: health.stored.bytes,
+            stored: health.stored.0,
+            stored_bytes: health.stored.1,
             last_success_unix_ms: health.last_success.map_or(0, unix_ms),
             last_failure_unix_ms: health.last_failure.as_ref().map_or(0, |(at, _)| unix_ms(*at)),
             last_failure: health.last_failure.map(|(_, why)| why).unwrap_or_default(),
@@ -543,9 +543,4 @@ impl Hooks {
 fn change(endpoint: &mut HookEndpoint, fields: &[(String, String)]) -> Result<(), OpsError> {
     let fields = fields.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     endpoint.change(fields).map_err(OpsError::Fields)
-}
-
-fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

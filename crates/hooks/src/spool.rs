@@ -4,13 +4,13 @@
 //! is counted. The thread only writes, which takes microseconds, so that what was told survives the process; a second one waits for the
 //! medium, every [`SYNC_EVERY`], and at once after events about recordings.
 
-use crate::event::{EventName, Outgoing};
-use crate::failure::Failure;
-use crate::store::{self, Dead, DeadLetters, Dropped, Event, Filter, Limits, Log, Synced, Syncing, Usage};
+use crate::store::{self, Dead, DeadLetters, Dropped, Event, Filter, Limits, Log, Synced, Syncing};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -45,20 +45,43 @@ pub(crate) enum Report {
     Dropped(Vec<Dropped>),
     /// Dead letters had to go for the same reason.
     DeadDropped(usize),
-    /// What is on disk.
-    Usage(Usage),
 }
 
 /// Where reports go: the endpoint's name, and what there is to say.
 pub(crate) type Listener = Box<dyn Fn(&str, Report) + Send>;
 
+/// What of an endpoint is on disk, as the thread last saw it. Read without a lock: it changes with each event.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    events: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Stored {
+    /// Events that are not done.
+    pub(crate) fn events(&self) -> u64 {
+        self.events.load(Relaxed)
+    }
+
+    /// Bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    fn set(&self, log: &Log) {
+        let usage = log.usage();
+        self.events.store(usage.open, Relaxed);
+        self.bytes.store(usage.bytes, Relaxed);
+    }
+}
+
 /// A log that was opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Opened {
     /// The highest number in it.
     pub last_seq: u64,
     /// What is in it.
-    pub usage: Usage,
+    pub stored: Arc<Stored>,
 }
 
 /// A part of what waits on disk.
@@ -94,7 +117,7 @@ enum Message {
 pub(crate) struct Spool {
     sender: SyncSender<Message>,
     /// Bytes of events that wait in the channel.
-    under_way: Arc<std::sync::atomic::AtomicUsize>,
+    under_way: Arc<AtomicUsize>,
 }
 
 impl Spool {
@@ -111,7 +134,7 @@ impl Spool {
             waiting,
             answers: sender.clone(),
         };
-        let under_way = Arc::<std::sync::atomic::AtomicUsize>::default();
+        let under_way = Arc::<AtomicUsize>::default();
         let writer = Writer {
             receiver,
             jobs,
@@ -129,7 +152,6 @@ impl Spool {
 
     /// Keeps an event. False if it cannot be kept, because the disk is too slow.
     pub(crate) fn append(&self, endpoint: &Arc<str>, event: Event) -> bool {
-        use std::sync::atomic::Ordering::Relaxed;
         let size = event.body.len();
         if self.under_way.fetch_add(size, Relaxed) + size > CHANNEL_BYTES {
             self.under_way.fetch_sub(size, Relaxed);
@@ -267,6 +289,7 @@ struct OpenLog {
     seen: u64,
     /// Times in a row that reading failed.
     unread: u32,
+    stored: Arc<Stored>,
 }
 
 /// The thread's work.
@@ -280,7 +303,7 @@ pub struct Writer {
     dead: HashMap<Arc<str>, DeadLetters>,
     dead_unsynced: bool,
     listener: Arc<Mutex<Option<Listener>>>,
-    under_way: Arc<std::sync::atomic::AtomicUsize>,
+    under_way: Arc<AtomicUsize>,
     reported: Option<Instant>,
 }
 
@@ -402,7 +425,7 @@ impl Writer {
             Message::Done(endpoint, seq) => {
                 if let Some(open) = self.logs.get_mut(&endpoint) {
                     let result = open.log.done(seq);
-                    self.usage(&endpoint);
+                    open.stored.set(&open.log);
                     self.check(result);
                 }
             }
@@ -433,7 +456,7 @@ impl Writer {
         if let Some(open) = self.logs.get(endpoint) {
             return Ok(Opened {
                 last_seq: open.log.last_seq().max(open.seen),
-                usage: open.log.usage(),
+                stored: open.stored.clone(),
             });
         }
         let (log, recovered) = Log::open(&self.dir.join(&**endpoint), self.limits)?;
@@ -453,19 +476,25 @@ impl Writer {
                 "notifications of an earlier run are waiting"
             );
         }
-        let opened = Opened {
-            last_seq: recovered.last_seq,
-            usage: log.usage(),
-        };
+        let stored = Arc::<Stored>::default();
+        stored.set(&log);
         let seen = recovered.last_seq;
-        self.logs
-            .insert(endpoint.clone(), OpenLog { log, seen, unread: 0 });
+        let opened = Opened {
+            last_seq: seen,
+            stored: stored.clone(),
+        };
+        let open = OpenLog {
+            log,
+            seen,
+            unread: 0,
+            stored,
+        };
+        self.logs.insert(endpoint.clone(), open);
         Ok(opened)
     }
 
     fn append(&mut self, endpoint: &Arc<str>, event: &Event) -> bool {
-        self.under_way
-            .fetch_sub(event.body.len(), std::sync::atomic::Ordering::Relaxed);
+        self.under_way.fetch_sub(event.body.len(), Relaxed);
         let Some(open) = self.logs.get_mut(endpoint) else {
             self.report(endpoint, Report::NotWritten { seq: event.seq });
             return false;
@@ -473,13 +502,13 @@ impl Writer {
         open.seen = open.seen.max(event.seq);
         let mut dropped = Vec::new();
         let result = open.log.append(event, &mut dropped);
+        open.stored.set(&open.log);
         if !dropped.is_empty() {
             self.report(endpoint, Report::Dropped(dropped));
         }
         if result.is_err() {
             self.report(endpoint, Report::NotWritten { seq: event.seq });
         }
-        self.usage(endpoint);
         self.check(result);
         event.record
     }
@@ -578,12 +607,6 @@ impl Writer {
         }
     }
 
-    fn usage(&self, endpoint: &Arc<str>) {
-        if let Some(open) = self.logs.get(endpoint) {
-            self.report(endpoint, Report::Usage(open.log.usage()));
-        }
-    }
-
     fn report(&self, endpoint: &str, report: Report) {
         if let Some(listener) = &*self.listener.lock() {
             listener(endpoint, report);
@@ -608,55 +631,4 @@ impl Writer {
             "the store of notifications: what it cannot keep lives in memory only"
         );
     }
-}
-
-/// An event for the store.
-pub(crate) fn to_store(seq: u64, lane: String, outgoing: &Outgoing, lifetime: Duration) -> Event {
-    let text = |header: &hyper::header::HeaderValue| header.to_str().unwrap_or_default().to_owned();
-    let lifetime = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-    Event {
-        seq,
-        created_unix_ms: outgoing.born_unix_ms,
-        expires_unix_ms: outgoing.born_unix_ms.saturating_add(lifetime),
-        record: is_record(outgoing.name),
-        id: outgoing.id().to_owned(),
-        event: outgoing.name.as_str().to_owned(),
-        lane,
-        vhost: outgoing.vhost.as_ref().map(text).unwrap_or_default(),
-        trace: outgoing.trace,
-        body: outgoing.body.clone(),
-    }
-}
-
-/// An event from the store; `None` if this version does not know it.
-pub(crate) fn from_store(event: &Event) -> Option<Outgoing> {
-    Outgoing::restored(
-        EventName::parse(&event.event)?,
-        &event.id,
-        event.trace,
-        &event.vhost,
-        event.created_unix_ms,
-        event.body.clone(),
-    )
-}
-
-/// A dead letter.
-pub(crate) fn to_dead(event: Event, attempts: u32, failure: &Failure, now_unix_ms: u64) -> Dead {
-    Dead {
-        event,
-        failed_unix_ms: now_unix_ms,
-        attempts,
-        class: failure.class.name().to_owned(),
-        status: failure.status.unwrap_or(0),
-        detail: failure.detail.clone(),
-    }
-}
-
-fn is_record(name: EventName) -> bool {
-    use crate::hook::Hook;
-    use crate::own::OwnEvent;
-    matches!(
-        name,
-        EventName::Zlm(Hook::RecordMp4 | Hook::RecordTs) | EventName::Own(OwnEvent::RecordingSegment)
-    )
 }

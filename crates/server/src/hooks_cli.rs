@@ -99,31 +99,15 @@ fn call(command: &HooksCommand) -> anyhow::Result<(&'static str, Parameters)> {
 
 /// The fields of an endpoint by the names that the API has for them.
 fn fields(set: &[String]) -> anyhow::Result<Parameters> {
-    const KNOWN: [&str; 15] = [
-        "url",
-        "events",
-        "except",
-        "signing_secret",
-        "old_secrets_until",
-        "headers",
-        "durable",
-        "newest_wins",
-        "timeout_sec",
-        "enabled",
-        "ca_file",
-        "cert_file",
-        "key_file",
-        "pin_sha256",
-        "insecure",
-    ];
     let pair = |text: &String| {
         let (name, value) = text
             .split_once('=')
             .with_context(|| format!("{text}: must be FIELD=VALUE"))?;
-        let known = KNOWN.into_iter().find(|known| *known == name);
-        let known =
-            known.with_context(|| format!("there is no field {name}; there are: {}", KNOWN.join(", ")))?;
-        Ok((known, value.to_owned()))
+        let known = api::HOOK_ENDPOINT_FIELDS.map(|(parameter, _)| parameter);
+        let found = known.into_iter().find(|known| *known == name);
+        let found =
+            found.with_context(|| format!("there is no field {name}; there are: {}", known.join(", ")))?;
+        Ok((found, value.to_owned()))
     };
     set.iter().map(pair).collect()
 }

@@ -150,7 +150,7 @@ pub async fn list(call: Call) -> Answer {
 }
 
 /// The fields of an endpoint by their parameters: `secret` is that of the API.
-const FIELDS: [(&str, &str); 15] = [
+pub const FIELDS: [(&str, &str); 15] = [
     ("url", "url"),
     ("events", "events"),
     ("except", "except"),

@@ -2,6 +2,7 @@
 
 use super::Inner;
 use super::event::lifetime;
+use super::form;
 use super::outlet::HOPELESS;
 use super::queue::{Job, LaneKey, Next};
 use super::schedule::{Plan, Verdict, is_too_much};
@@ -11,7 +12,6 @@ use crate::failure::{Class, Failure};
 use crate::metrics::Dropped;
 use crate::plane::{Attempt, Destination, Judge};
 use crate::settings::{Extra, Settings};
-use crate::spool;
 use config::hook_endpoint::KEYED;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -89,12 +89,12 @@ impl Inner {
             Ok(pass) => pass,
             Err(at) => {
                 return Delivered {
-                    next: Next::Postpone { at },
+                    next: Next::Postpone { at, tried: false },
                     ..done(None)
                 };
             }
         };
-        let number = job.failures.saturating_add(1);
+        let number = job.attempts.saturating_add(1);
         let attempt = Attempt {
             media_server_id: &settings.media_server_id,
             to,
@@ -117,7 +117,10 @@ impl Inner {
             // The breaker opens again; the event waits for the next probe.
             pass.finish(&result);
             return Delivered {
-                next: Next::Postpone { at: Instant::now() },
+                next: Next::Postpone {
+                    at: Instant::now(),
+                    tried: true,
+                },
                 health,
                 ..done(None)
             };
@@ -130,10 +133,11 @@ impl Inner {
                 pause: settings.retry_pause(),
             }
         };
-        match plan.after(failure, number, rand::random()) {
+        match plan.after(failure, job.failures.saturating_add(1), rand::random()) {
             Verdict::NotMade => Delivered {
                 next: Next::Postpone {
                     at: Instant::now() + Duration::from_secs(1),
+                    tried: false,
                 },
                 ..done(None)
             },
@@ -160,7 +164,10 @@ impl Inner {
             Verdict::Gone => {
                 pass.finish(&result);
                 Delivered {
-                    next: Next::Postpone { at: Instant::now() },
+                    next: Next::Postpone {
+                        at: Instant::now(),
+                        tried: true,
+                    },
                     health: Health::Gone,
                     ..done(None)
                 }
@@ -188,9 +195,9 @@ impl Inner {
         let Some(spool) = self.spool() else {
             return false;
         };
-        let event = spool::to_store(job.seq, job.lane.to_text(), &job.outgoing, lives);
+        let event = form::to_store(job.seq, job.lane.to_text(), &job.outgoing, lives);
         let now = unix_ms(SystemTime::now());
-        let aside = spool.dead(name, spool::to_dead(event, attempts, failure, now));
+        let aside = spool.dead(name, form::to_dead(event, attempts, failure, now));
         if aside {
             self.plane.shared.metrics.dead_letter(name);
         }

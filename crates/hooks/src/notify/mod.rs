@@ -6,44 +6,43 @@
 //! no room for is there only; the others' events are lost when all attempts fail, as in ZLM. Either is counted.
 
 mod deliver;
+mod driver;
 mod event;
+mod form;
 mod online;
 mod outlet;
 mod queue;
 mod schedule;
 
 pub(crate) use deliver::once;
+pub use driver::Driver;
 pub use event::Event;
 pub use outlet::MAX_IN_FLIGHT;
 pub use queue::{MAX_BYTES, MAX_EVENTS};
 pub use schedule::DURABLE;
 
-use crate::client::{IDLE_LIMIT, Limits};
+use crate::client::Limits;
 use crate::deliveries::Deliveries;
 use crate::event::{EventName, Outgoing, State};
 use crate::hook::Hook;
 use crate::metrics::{Dropped, EndpointState};
 use crate::plane::Plane;
 use crate::settings::{Extra, Settings};
-use crate::spool::{Flusher, Listener, Loaded, Report, Spool, Writer};
-use crate::store::{Dead, Usage};
+use crate::spool::{Listener, Report, Spool, Stored, Writer};
+use crate::store::Dead;
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
-use deliver::Delivered;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use media::{Schema, StreamKey};
 use online::Online;
 use outlet::{Lost, Outlet};
 use parking_lot::Mutex;
 use queue::LaneKey;
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// Most notifications under way at once, to all endpoints.
 pub const MAX_IN_ALL: usize = 500;
@@ -64,7 +63,8 @@ pub(crate) struct Health {
     pub disabled: String,
     pub waiting: usize,
     pub oldest: Duration,
-    pub stored: Usage,
+    /// Events on disk, and their bytes.
+    pub stored: (u64, u64),
     pub last_success: Option<SystemTime>,
     pub last_failure: Option<(SystemTime, String)>,
 }
@@ -114,11 +114,7 @@ impl Notifier {
             wake: Notify::new(),
             idle: Notify::new(),
         });
-        let driver = Driver {
-            inner: inner.clone(),
-            sweep_also: Vec::new(),
-            store: None,
-        };
+        let driver = Driver::new(inner.clone());
         (Self(inner), driver)
     }
 
@@ -353,7 +349,9 @@ impl Notifier {
             oldest: outlet
                 .oldest()
                 .map_or(Duration::ZERO, |born| now.saturating_duration_since(born)),
-            stored: outlet.stored(),
+            stored: outlet
+                .stored()
+                .map_or((0, 0), |stored| (stored.events(), stored.bytes())),
             last_success: outlet.last_success,
             last_failure: outlet.last_failure.clone(),
         };
@@ -405,7 +403,7 @@ impl Notifier {
                 EndpointState {
                     waiting: outlet.waiting(),
                     age: age.map_or(0, |age| age.as_secs()),
-                    stored: outlet.stored().bytes,
+                    stored: outlet.stored().map_or(0, Stored::bytes),
                     disabled: outlet.disabled.is_some(),
                 },
             );
@@ -461,9 +459,6 @@ impl Inner {
     fn reported(&self, name: &str, report: Report) {
         let metrics = &self.plane.shared.metrics;
         match report {
-            Report::Usage(usage) => {
-                self.with_outlet(name, |outlet| outlet.set_usage(usage));
-            }
             Report::NotWritten { seq } => {
                 let lost = self.with_outlet(name, |outlet| outlet.is_only_on_disk(seq));
                 metrics.dropped(name, Dropped::NotWritten, usize::from(lost == Some(true)));
@@ -476,138 +471,6 @@ impl Inner {
                 metrics.dropped(name, Dropped::DiskFull, lost.unwrap_or(dropped.len()));
             }
             Report::DeadDropped(count) => metrics.dropped(name, Dropped::DiskFull, count),
-        }
-    }
-}
-
-/// What the driver waits for.
-enum Step {
-    Delivered(Delivered),
-    Loaded(Arc<str>, u64, Result<Loaded, String>),
-}
-
-/// Sends what waits, while [`Driver::run`] runs.
-pub struct Driver {
-    inner: Arc<Inner>,
-    sweep_also: Vec<Arc<Plane>>,
-    pub(crate) store: Option<(Writer, Flusher)>,
-}
-
-impl Driver {
-    /// The idle connections of another plane are looked after, too.
-    pub(crate) fn sweep_also(&mut self, plane: Arc<Plane>) {
-        self.sweep_also.push(plane);
-    }
-
-    /// The store's work, if there is a store: each of the two blocks, so run them on threads of their own, before anything else.
-    /// They end with the driver.
-    pub fn take_store(&mut self) -> Option<(Writer, Flusher)> {
-        self.store.take()
-    }
-
-    /// Sends until `stop` is ready. What waits in memory then is given up and counted, and so is what is sent later; call
-    /// [`Notifier::drain`] before.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        let inner = &*self.inner;
-        let mut stop = pin!(stop);
-        let mut under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send + '_>>> =
-            FuturesUnordered::new();
-        let mut sweep = interval(IDLE_LIMIT / 3);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut turn = 0;
-        loop {
-            let timer = self.start_what_can_be(&under_way, &mut turn);
-            let due = async {
-                match timer {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = &mut stop => break,
-                Some(step) = under_way.next() => match step {
-                    Step::Delivered(delivered) => inner.delivered(delivered),
-                    Step::Loaded(name, number, part) => {
-                        let unknown = inner.with_outlet(&name, |outlet| outlet.loaded(number, part));
-                        let metrics = &inner.plane.shared.metrics;
-                        metrics.dropped(&name, Dropped::SwitchedOff, unknown.unwrap_or(0));
-                        let outlets = inner.outlets.lock();
-                        if let Some(outlets) = &*outlets {
-                            inner.count(outlets);
-                        }
-                    }
-                },
-                () = inner.wake.notified() => {}
-                () = due => {}
-                _ = sweep.tick() => {
-                    inner.plane.sweep();
-                    for plane in &self.sweep_also {
-                        plane.sweep();
-                    }
-                }
-            }
-        }
-    }
-
-    /// Starts calls and reads from disk as far as the bounds allow, each endpoint in its turn. Returns when there is more to do.
-    fn start_what_can_be<'a>(
-        &'a self,
-        under_way: &FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send + 'a>>>,
-        turn: &mut usize,
-    ) -> Option<Instant> {
-        let inner = &*self.inner;
-        let mut outlets = inner.outlets.lock();
-        let outlets = outlets.as_mut()?;
-        let now = Instant::now();
-        let mut calls: usize = outlets.values().map(Outlet::under_way).sum();
-        for (name, outlet) in outlets.iter_mut() {
-            if let Some(part) = outlet.wants_part(now) {
-                let name = name.clone();
-                under_way.push(Box::pin(async move {
-                    let read = part.spool.read(&name, part.after, part.max, part.bytes);
-                    Step::Loaded(name, part.number, read.get().await)
-                }));
-            }
-        }
-        // One call for each endpoint at a time, from another one on each time, so that none has to wait for a busy one.
-        let count = outlets.len().max(1);
-        *turn = (*turn + 1) % count;
-        let mut idle = 0;
-        let mut names: Vec<Arc<str>> = outlets.keys().cloned().collect();
-        names.rotate_left(*turn % count);
-        let mut names = names.iter().cycle();
-        while calls < MAX_IN_ALL && idle < count {
-            let Some(outlet) = names.next().and_then(|name| outlets.get_mut(name)) else {
-                break;
-            };
-            match outlet.take(now) {
-                Some(job) => {
-                    idle = 0;
-                    calls += 1;
-                    let lent = outlet.lend();
-                    under_way.push(Box::pin(async move {
-                        Step::Delivered(inner.deliver(job, lent).await)
-                    }));
-                }
-                None => idle += 1,
-            }
-        }
-        let timers = outlets.values().filter_map(Outlet::next_timer);
-        timers.min().filter(|_| calls < MAX_IN_ALL)
-    }
-}
-
-/// Whatever ends the driver, nobody is left to believe that events are still sent.
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let outlets = self.inner.outlets.lock().take();
-        let metrics = &self.inner.plane.shared.metrics;
-        for (name, mut outlet) in outlets.into_iter().flatten() {
-            metrics.dropped(&name, Dropped::Shutdown, outlet.clear());
-        }
-        self.inner.count(&BTreeMap::new());
-        if let Some(spool) = self.inner.spool.get() {
-            spool.stop();
         }
     }
 }

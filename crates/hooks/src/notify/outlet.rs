@@ -1,13 +1,14 @@
 //! What waits for one endpoint, and how the endpoint is doing. Pure but for the store's handle.
 
 use super::deliver::Lent;
+use super::form;
 use super::queue::{Job, LaneKey, Next, Queue, Rank};
 use crate::deliveries::Deliveries;
 use crate::event::{EventName, Outgoing, unix_ms};
 use crate::hook::Hook;
 use crate::own::OwnEvent;
-use crate::spool::{self, Loaded, Opened, Spool};
-use crate::store::{self, Usage};
+use crate::spool::{Loaded, Opened, Spool, Stored};
+use crate::store;
 use media::StreamKey;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,7 +77,7 @@ struct Disk {
     reading: bool,
     /// Reading failed; when to try again.
     again: Option<Instant>,
-    usage: Usage,
+    stored: Arc<Stored>,
 }
 
 /// What is to be read from disk.
@@ -127,10 +128,14 @@ impl Outlet {
             spool,
             number: number(),
             accepted: opened.last_seq,
-            loaded: if opened.usage.open > 0 { 0 } else { opened.last_seq },
+            loaded: if opened.stored.events() > 0 {
+                0
+            } else {
+                opened.last_seq
+            },
             reading: false,
             again: None,
-            usage: opened.usage,
+            stored: opened.stored,
         });
     }
 
@@ -165,7 +170,7 @@ impl Outlet {
             return lost;
         };
         let up_to_date = disk.loaded >= disk.accepted && !disk.reading;
-        let event = spool::to_store(seq, lane.to_text(), outgoing, lifetime);
+        let event = form::to_store(seq, lane.to_text(), outgoing, lifetime);
         let kept = disk.spool.append(&self.name, event);
         if kept {
             disk.accepted = seq;
@@ -201,7 +206,7 @@ impl Outlet {
 
     /// Takes a dead letter back.
     pub(super) fn take_back(&mut self, event: &store::Event, lifetime: Duration) -> bool {
-        let (Some(mut outgoing), Some(lane)) = (spool::from_store(event), LaneKey::from_text(&event.lane))
+        let (Some(mut outgoing), Some(lane)) = (form::from_store(event), LaneKey::from_text(&event.lane))
         else {
             return false;
         };
@@ -335,7 +340,7 @@ impl Outlet {
         disk.loaded = part.through.min(disk.accepted).max(disk.loaded);
         let mut unknown = 0;
         for event in part.events {
-            match (spool::from_store(&event), LaneKey::from_text(&event.lane)) {
+            match (form::from_store(&event), LaneKey::from_text(&event.lane)) {
                 (Some(outgoing), Some(lane)) => {
                     let rank = rank_of(outgoing.name);
                     self.queue.push(lane, rank, Arc::new(outgoing), event.seq);
@@ -349,13 +354,6 @@ impl Outlet {
         unknown
     }
 
-    /// What is on disk has changed.
-    pub(super) const fn set_usage(&mut self, usage: Usage) {
-        if let Some(disk) = &mut self.disk {
-            disk.usage = usage;
-        }
-    }
-
     /// Whether an event is only on disk.
     pub(super) fn is_only_on_disk(&self, seq: u64) -> bool {
         self.disk.as_ref().is_some_and(|disk| seq > disk.loaded)
@@ -366,15 +364,15 @@ impl Outlet {
         let in_memory = self.queue.len();
         match &self.disk {
             Some(disk) if disk.loaded < disk.accepted => {
-                in_memory.max(usize::try_from(disk.usage.open).unwrap_or(usize::MAX))
+                in_memory.max(usize::try_from(disk.stored.events()).unwrap_or(usize::MAX))
             }
             Some(_) | None => in_memory,
         }
     }
 
-    /// What is on disk.
-    pub(super) fn stored(&self) -> Usage {
-        self.disk.as_ref().map_or_else(Usage::default, |disk| disk.usage)
+    /// What is on disk; `None` if nothing is kept there.
+    pub(super) fn stored(&self) -> Option<&Stored> {
+        self.disk.as_ref().map(|disk| &*disk.stored)
     }
 
     /// When the event that has waited longest happened.

@@ -43,10 +43,12 @@ pub(crate) enum Next {
         /// When.
         at: Instant,
     },
-    /// There was no attempt that counts.
+    /// There was no attempt that the schedule counts.
     Postpone {
         /// When to look again.
         at: Instant,
+        /// There was one all the same.
+        tried: bool,
     },
 }
 
@@ -55,8 +57,10 @@ pub(crate) enum Next {
 pub(crate) struct Job {
     pub lane: LaneKey,
     pub outgoing: Arc<Outgoing>,
-    /// Attempts that failed.
+    /// Attempts that failed, as the schedule counts.
     pub failures: u32,
+    /// All that were made.
+    pub attempts: u32,
     /// Number of the event among those of the endpoint.
     pub seq: u64,
 }
@@ -100,6 +104,7 @@ struct Item {
     rank: Rank,
     outgoing: Arc<Outgoing>,
     failures: u32,
+    attempts: u32,
     seq: u64,
 }
 
@@ -145,6 +150,7 @@ impl Queue {
             rank,
             outgoing,
             failures: 0,
+            attempts: 0,
             seq,
         };
         match self.lanes.get_mut(&key) {
@@ -169,7 +175,7 @@ impl Queue {
         let Some(lane) = self.lanes.get(key) else {
             return Vec::new();
         };
-        let tried = lane.items.front().is_some_and(|item| item.failures > 0);
+        let tried = lane.items.front().is_some_and(|item| item.attempts > 0);
         let stays = usize::from(tried || matches!(lane.state, State::Busy));
         let waiting = lane
             .items
@@ -224,6 +230,7 @@ impl Queue {
         Some(Job {
             outgoing: item.outgoing.clone(),
             failures: item.failures,
+            attempts: item.attempts,
             seq: item.seq,
             lane: key,
         })
@@ -248,9 +255,13 @@ impl Queue {
             }
             Next::Retry { at } => {
                 item.failures += 1;
+                item.attempts += 1;
                 at
             }
-            Next::Postpone { at } => at,
+            Next::Postpone { at, tried } => {
+                item.attempts += u32::from(tried);
+                at
+            }
         };
         lane.state = State::Waiting((at, number));
         self.timers.insert((at, number), key.clone());
@@ -479,7 +490,7 @@ mod tests {
                     Step::Take => busy.extend(queue.take(now).map(|job| job.lane)),
                     Step::Finish(next) if !busy.is_empty() => {
                         let at = now + Duration::from_secs(5);
-                        let next = [Next::Done, Next::Retry { at }, Next::Postpone { at }][usize::from(next)];
+                        let next = [Next::Done, Next::Retry { at }, Next::Postpone { at, tried: false }][usize::from(next)];
                         queue.finish(&busy.remove(0), next);
                     }
                     Step::Finish(_) => {}

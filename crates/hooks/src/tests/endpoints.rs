@@ -215,6 +215,16 @@ async fn one_that_is_gone_is_switched_off_and_keeps_its_events() {
     assert_eq!(running.drain(Duration::from_secs(3600)).await, 2);
     assert_eq!(receiver.received().len(), 1);
     assert!(metric(&running.hooks, "hook_endpoint_disabled{endpoint=\"a\"} 1"));
+    running.hooks.enable_endpoint("a").unwrap();
+    // Both streams are tried once more before it is switched off again.
+    receiver.until(|receiver| receiver.received().len() >= 3).await;
+    let received = receiver.received();
+    let attempts: Vec<_> = received
+        .iter()
+        .filter(|request| request.header("webhook-id") == received[0].header("webhook-id"))
+        .map(|request| request.header("tidegate-attempt").unwrap())
+        .collect();
+    assert_eq!(attempts, ["1", "2"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,7 +270,7 @@ async fn a_call_of_an_endpoint_that_is_gone_means_nothing_to_one_that_came_in_it
     running.hooks.notify(&report("x"));
     // Longer than the call that hangs may take.
     assert_eq!(running.drain(Duration::from_secs(30)).await, 0);
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    receiver.until(|receiver| *receiver.abandoned.lock() == 1).await;
     running.hooks.notify(&report("y"));
     assert_eq!(running.drain(Duration::from_secs(5)).await, 0);
     assert_eq!(receiver.received().len(), 3);
