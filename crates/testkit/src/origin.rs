@@ -43,6 +43,8 @@ pub enum Answer {
     File,
     /// The same, and then the connection is closed without a word about it before.
     Last,
+    /// None: the connection is reset.
+    Reset,
     /// Status 200 with this body.
     Body(Vec<u8>),
     /// This status, no body.
@@ -195,6 +197,11 @@ async fn serve(mut stream: TcpStream, connection: u64, shared: &Shared) {
         let answer = script(&request);
         let is_last = matches!(answer, Answer::Last);
         shared.received.push(request.clone());
+        if matches!(answer, Answer::Reset) {
+            // Closing without lingering sends a reset.
+            let _ = stream.set_zero_linger();
+            return;
+        }
         if write(&mut stream, answer, &request, shared).await.is_err() || is_last {
             return;
         }
@@ -239,6 +246,7 @@ async fn write(
             let more = format!("Location: {to}\r\n{}", sized(0));
             stream.write_all(head(302, &more).as_bytes()).await?;
         }
+        Answer::Reset => {}
         Answer::Endless(text) => {
             stream.write_all(head(200, "").as_bytes()).await?;
             loop {

@@ -199,9 +199,10 @@ impl Client {
                     self.keep(server, sender);
                     return Ok(response);
                 }
-                // The server may close a connection that rests just when we ask; then it has not seen the request.
-                Err(error) if error.is_canceled() || error.is_closed() || error.is_incomplete_message() => {}
-                Err(error) => return Err(error.into()),
+                // The server may close a connection that rests just when we ask, which shows as its end, as a reset or as a pipe that
+                // is broken, as the packets fall. Asking again is safe (RFC 9110, 9.2.2), and the connections that rest come to an end.
+                Err(error) if error.is_parse() => return Err(error.into()),
+                Err(_) => {}
             }
         }
         let config = self.app.config();

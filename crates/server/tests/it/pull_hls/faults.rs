@@ -1,6 +1,8 @@
 //! Sources with faults, and what is sent to them.
 
 use super::*;
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use testkit::origin::Answer;
 
 /// A site with a playlist of fMP4 segments of two seconds.
@@ -72,6 +74,24 @@ async fn a_server_that_closes_after_each_answer() -> Result<()> {
         connections.len() >= 4 && connections.is_sorted_by(|a, b| a < b),
         "{connections:?}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_resets_a_connection_when_it_is_used_again() -> Result<()> {
+    let site = site().await?;
+    let seen = Mutex::new(HashSet::new());
+    site.origin.set_script(move |request| {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.insert(request.connection) {
+            Answer::File
+        } else {
+            Answer::Reset
+        }
+    });
+    let server = serve("").await?;
+    let played = pulled(&server, &site.origin.url("list.m3u8"), &[]).await?;
+    compare(Fixture::H264Aac, &played, &[Kind::Video, Kind::Audio]).await?;
     Ok(())
 }
 
