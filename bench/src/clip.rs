@@ -95,7 +95,7 @@ impl Clip {
 const TAG_OVERHEAD: usize = 15;
 
 /// A coded picture in H.264, not a sequence header or an end (FLV 10.1, annex E.4.3.1).
-fn is_video_frame(tag: &flv::Tag) -> bool {
+pub fn is_video_frame(tag: &flv::Tag) -> bool {
     tag.tag_type == flv::TagType::Video && tag.body.len() > 5 && tag.body[0] & 0x0F == 7 && tag.body[1] == 1
 }
 

@@ -4,6 +4,7 @@
 mod child;
 mod clip;
 mod floor;
+mod hooks;
 mod joins;
 mod machine;
 mod report;
@@ -58,6 +59,9 @@ struct RunArgs {
     /// HTTP-FLV viewers that join one after the other; 0 for none.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(..=10_000))]
     joins: u32,
+    /// Only what web hooks cost.
+    #[arg(long)]
+    hooks_only: bool,
     /// Folder for the result.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     results: PathBuf,
@@ -116,6 +120,10 @@ async fn measure(args: &RunArgs, binary: &Path, cores: Cores) -> Result<Report> 
         seconds: Duration::from_secs(args.seconds),
     };
     let mut report = Report::new(&plan, &clip)?;
+    if args.hooks_only {
+        report.set_hooks(hooks::measure(&plan, &clip).await?);
+        return Ok(report);
+    }
     for round in 1..=args.rounds {
         for &viewers in &args.viewers {
             // Side by side in time, so that a change in the machine's mood meets all.

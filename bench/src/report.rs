@@ -9,6 +9,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::clip::Clip;
+use crate::hooks::Hooks;
 use crate::joins::Joins;
 use crate::machine::{Cores, Machine};
 use crate::rows::{Plan, Row, Subject};
@@ -38,6 +39,7 @@ pub struct Report {
     summary: Vec<Summary>,
     rows: Vec<Row>,
     joins: Option<Joins>,
+    hooks: Option<Hooks>,
     /// What makes the figures worth less.
     warnings: Vec<String>,
     #[serde(skip)]
@@ -88,6 +90,7 @@ impl Report {
             summary: Vec::new(),
             rows: Vec::new(),
             joins: None,
+            hooks: None,
             warnings,
             file_name: format!("{day}-{hour:02}{minute:02}.json"),
         })
@@ -152,6 +155,11 @@ impl Report {
         self.joins = Some(joins);
     }
 
+    /// Sets what web hooks cost.
+    pub fn set_hooks(&mut self, hooks: Hooks) {
+        self.hooks = Some(hooks);
+    }
+
     /// For people.
     pub fn table(&self) -> String {
         let mut text = String::new();
@@ -214,6 +222,9 @@ impl Report {
                 "\n{count} HTTP-FLV joins: first byte p50 {:.2} ms, p99 {:.2} ms; first key frame p50 {:.2} ms, p99 {:.2} ms",
                 first_byte.p50_ms, first_byte.p99_ms, first_key_frame.p50_ms, first_key_frame.p99_ms
             );
+        }
+        if let Some(hooks) = &self.hooks {
+            text.push_str(&hooks.table());
         }
         for warning in &self.warnings {
             let _ = writeln!(text, "note: {warning}");
