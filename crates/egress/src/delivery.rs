@@ -37,8 +37,10 @@ impl From<TooMuch> for io::Error {
 pub struct Landed {
     /// The reader, at the first packet that was not written. `None` if the connection failed.
     pub reader: Option<Reader>,
-    /// What happened before it could land.
+    /// What happened before it could land, unless [`Delivery::ended`] has told it.
     pub outcome: Option<Outcome>,
+    /// Bytes that the socket took.
+    pub bytes: u64,
 }
 
 /// What session and worker share of one viewer.
@@ -96,7 +98,10 @@ impl Flight {
         let mut state = self.state.lock();
         state.released = true;
         state.outcome = outcome;
-        let (session, failed) = (state.session.take(), matches!(state.outcome, Some(Outcome::Failed(_))));
+        let (session, failed) = (
+            state.session.take(),
+            matches!(state.outcome, Some(Outcome::Failed(_))),
+        );
         // A reader behind a dead connection would only keep packets alive.
         let reader = if failed { state.reader.take() } else { None };
         drop(state);
@@ -175,20 +180,17 @@ impl Delivery {
         poll_fn(|context| self.flight.state.lock().poll_released(context)).await;
     }
 
-    /// Ends it after the packet that is being written and the words that wait. Whoever does not want to wait for a peer that takes
+    /// Ends it after the packet that is being written and the words that wait; at once if it has ended already. Whoever does not want to wait for a peer that takes
     /// nothing drops this future, and the connection with it: it may be in the middle of a packet.
     pub async fn land(self) -> Landed {
-        let mut state = self.flight.state.lock();
-        if state.wish == Wish::Fly {
-            state.wish = Wish::Land;
-        }
-        drop(state);
+        self.flight.state.lock().wish = Wish::Land;
         self.tag.wake_worker();
         self.released().await;
         let mut state = self.flight.state.lock();
         Landed {
             reader: state.reader.take(),
             outcome: state.outcome.take(),
+            bytes: self.bytes(),
         }
     }
 }

@@ -93,8 +93,14 @@ mod tests {
         for turn in 1..=1000_u32 {
             let hold = pace.hold(MOST);
             // At most one write in each `hold`.
-            let writes = rate.min(if hold.is_zero() { f64::INFINITY } else { 1.0 / hold.as_secs_f64() });
-            let work = cost.mul_f64(f64::from(viewers) * writes * step.as_secs_f64()).min(step);
+            let writes = rate.min(if hold.is_zero() {
+                f64::INFINITY
+            } else {
+                1.0 / hold.as_secs_f64()
+            });
+            let work = cost
+                .mul_f64(f64::from(viewers) * writes * step.as_secs_f64())
+                .min(step);
             pace.slept(begin + step * turn, step - work);
             if turn > 900 {
                 (low, high) = (low.min(hold), high.max(hold));
@@ -115,15 +121,24 @@ mod tests {
         // 1.4 cores of work if each packet were written at once.
         let (busy, low, high) = run(4_000, 70.0, Duration::from_micros(5));
         assert!((0.5..0.9).contains(&busy), "{busy}");
-        assert!(low > Duration::from_millis(10) && high <= Duration::from_millis(40), "{low:?} {high:?}");
-        assert!(high - low < Duration::from_millis(8), "{low:?} to {high:?} is no rest");
+        assert!(
+            low > Duration::from_millis(10) && high <= Duration::from_millis(40),
+            "{low:?} {high:?}"
+        );
+        assert!(
+            high - low < Duration::from_millis(8),
+            "{low:?} to {high:?} is no rest"
+        );
     }
 
     #[test]
     fn an_overloaded_worker_merges_as_long_as_allowed_and_no_longer() {
         let (busy, low, high) = run(40_000, 70.0, Duration::from_micros(5));
         assert!(busy > 0.95, "{busy}");
-        assert_eq!((low, high), (Duration::from_millis(40), Duration::from_millis(40)));
+        assert_eq!(
+            (low, high),
+            (Duration::from_millis(40), Duration::from_millis(40))
+        );
     }
 
     #[test]
@@ -136,6 +151,9 @@ mod tests {
         assert_eq!(pace.hold(MOST), Duration::from_millis(40));
         pace.slept(begin + WINDOW * 120, WINDOW * 20);
         assert_eq!(pace.hold(MOST), Duration::ZERO);
-        assert_eq!(pace.hold(Merge::Fixed(Duration::from_millis(7))), Duration::from_millis(7));
+        assert_eq!(
+            pace.hold(Merge::Fixed(Duration::from_millis(7))),
+            Duration::from_millis(7)
+        );
     }
 }

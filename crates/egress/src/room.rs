@@ -95,6 +95,14 @@ impl Room {
         }
     }
 
+    /// Ends the workers, and with them all deliveries.
+    pub fn stop(&self) {
+        for worker in &self.workers {
+            worker.stop.store(true, Ordering::Release);
+            worker.wake();
+        }
+    }
+
     /// What the workers do.
     pub fn views(&self) -> Vec<WorkerView> {
         self.workers.iter().map(|worker| worker.view()).collect()
@@ -103,9 +111,6 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        for worker in &self.workers {
-            worker.stop.store(true, Ordering::Release);
-            worker.wake();
-        }
+        self.stop();
     }
 }

@@ -29,15 +29,22 @@ pub(crate) struct Shared {
     pub stop: AtomicBool,
     ended: AtomicBool,
     viewers: AtomicU32,
-    merge: Mutex<Merge>,
     figures: Figures,
 }
 
-#[derive(Default)]
 struct Inbox {
     /// Numbers of those who have news. Bounded by the viewers: each is in it once.
     ready: Vec<u32>,
     new: Vec<New>,
+    merge: Merge,
+    /// `merge` is news.
+    changed: bool,
+}
+
+impl Inbox {
+    fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.new.is_empty() && !self.changed
+    }
 }
 
 struct New {
@@ -60,13 +67,17 @@ struct Figures {
 impl Shared {
     pub fn new(alarm: Alarm, merge: Merge) -> Self {
         Self {
-            inbox: Mutex::default(),
+            inbox: Mutex::new(Inbox {
+                ready: Vec::new(),
+                new: Vec::new(),
+                merge,
+                changed: false,
+            }),
             alarm: Arc::new(alarm),
             asleep: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             viewers: AtomicU32::new(0),
-            merge: Mutex::new(merge),
             figures: Figures::default(),
         }
     }
@@ -80,7 +91,9 @@ impl Shared {
     }
 
     pub fn set_merge(&self, merge: Merge) {
-        *self.merge.lock() = merge;
+        let mut inbox = self.inbox.lock();
+        (inbox.merge, inbox.changed) = (merge, true);
+        drop(inbox);
         self.wake();
     }
 
@@ -241,9 +254,9 @@ impl Worker {
         let (mut ready, mut room, mut results) = (Vec::new(), Vec::new(), Vec::new());
         let mut next_look = Instant::now() + LOOK;
         while !self.shared.stop.load(Ordering::Acquire) {
-            self.take_inbox(&mut ready, backend.as_mut());
+            let merge = self.take_inbox(&mut ready, backend.as_mut());
             let now = Instant::now();
-            self.hold = pace.hold(*self.shared.merge.lock());
+            self.hold = pace.hold(merge);
             self.release_held(now, backend.as_mut());
             while !self.due.is_empty() {
                 self.write(backend.as_mut(), &mut results);
@@ -256,7 +269,9 @@ impl Worker {
             pace.slept(Instant::now(), slept);
             let figures = &self.shared.figures;
             figures.busy.store(pace.busy().to_bits(), Ordering::Relaxed);
-            figures.hold_us.store(self.hold.as_micros() as u64, Ordering::Relaxed);
+            figures
+                .hold_us
+                .store(self.hold.as_micros() as u64, Ordering::Relaxed);
             for token in room.drain(..) {
                 self.has_room(token);
             }
@@ -264,10 +279,13 @@ impl Worker {
         Ok(())
     }
 
-    fn take_inbox(&mut self, ready: &mut Vec<u32>, backend: &mut dyn Backend) {
+    /// Looks at those who are new or have news. Returns when writes are to be merged.
+    fn take_inbox(&mut self, ready: &mut Vec<u32>, backend: &mut dyn Backend) -> Merge {
         let mut inbox = self.shared.inbox.lock();
         std::mem::swap(&mut inbox.ready, ready);
         let new = std::mem::take(&mut inbox.new);
+        let merge = inbox.merge;
+        inbox.changed = false;
         drop(inbox);
         for new in new {
             let index = self.admit(new);
@@ -280,6 +298,7 @@ impl Worker {
                 self.turn(index, backend);
             }
         }
+        merge
     }
 
     fn admit(&mut self, new: New) -> u32 {
@@ -469,13 +488,16 @@ impl Worker {
     /// Sleeps until there is something to do. Returns for how long.
     fn sleep(&self, backend: &mut dyn Backend, room: &mut Vec<Token>) -> io::Result<Duration> {
         let now = Instant::now();
-        let held = self.held.front().map(|(time, ..)| time.saturating_duration_since(now));
+        let held = self
+            .held
+            .front()
+            .map(|(time, ..)| time.saturating_duration_since(now));
         let look = (self.blocked > 0).then_some(LOOK);
         let mut time = [held, look].into_iter().flatten().min();
         // Whoever adds to the inbox after the look below sees the flag and sets off the alarm.
         self.shared.asleep.store(true, Ordering::SeqCst);
         let inbox = self.shared.inbox.lock();
-        let news = !inbox.ready.is_empty() || !inbox.new.is_empty() || self.shared.stop.load(Ordering::Acquire);
+        let news = !inbox.is_empty() || self.shared.stop.load(Ordering::Acquire);
         drop(inbox);
         if news {
             time = Some(Duration::ZERO);

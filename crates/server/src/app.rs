@@ -69,6 +69,8 @@ pub struct App {
     pub tunnels: Arc<Tunnels>,
     /// Streams sent to multicast groups.
     pub groups: Groups,
+    /// Writes to players over TCP without TLS.
+    pub egress: egress::Room,
     /// HLS.
     pub hls: crate::hls::Hls,
     /// Tasks that belong to no session; each ends with [`Self::stop`].
@@ -112,7 +114,13 @@ impl Ports {
 
 impl App {
     /// The shared state.
-    pub fn new(store: ConfigStore, link: Link, hooks: Hooks, processes: Supervisor) -> Self {
+    pub fn new(
+        store: ConfigStore,
+        link: Link,
+        hooks: Hooks,
+        processes: Supervisor,
+        egress: egress::Room,
+    ) -> Self {
         let max_streams = rules::MAX_STREAMS;
         let chunk_size = store.config().rtmp.chunk_size;
         Self {
@@ -133,6 +141,7 @@ impl App {
             player: Player::default(),
             tunnels: Arc::default(),
             groups: Groups::default(),
+            egress,
             hls: crate::hls::Hls::default(),
             tasks: TaskTracker::new(),
             router: OnceLock::new(),

@@ -1,6 +1,6 @@
 //! Connections that Tidegate opens itself: to sources and to servers that it pushes to.
 
-use crate::session::descriptor;
+use crate::session::{Io, descriptor};
 use crate::sessions::plain;
 use config::{AddressKind, Config};
 use hooks::client::tls::{TlsSettings, client_config, explain};
@@ -9,19 +9,13 @@ use media::info::SockInfo;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
-
-/// A connection that was opened, with or without TLS.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 /// An open connection.
 pub struct Dialed {
     /// Its bytes.
-    pub io: Box<dyn Duplex>,
+    pub io: Box<dyn Io>,
     /// Its ends.
     pub sock: SockInfo,
 }

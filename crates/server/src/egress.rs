@@ -1,16 +1,22 @@
-//! Writing packets to a socket: one vectored write for all that is due, straight from the shared bytes.
+//! Writing packets to a connection from its session's own task: one vectored write for all that is due, straight from the shared bytes.
+//!
+//! So TLS is served, and whatever is no socket. Players over plain TCP are given to [`egress::Room`].
 
+use crate::session::Io;
 use bytes::Bytes;
+use config::Config;
+use egress::{Delivery, Landed, Merge, Outcome, Position, Room};
 use hub::{Batch, Next, Reader};
 use media::{MediaTime, Packet};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 /// How long a viewer may take nothing at all before it is given up. Its kernel buffer holds seconds of video besides.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -48,6 +54,44 @@ impl Pace {
         if !self.merge.is_zero() {
             self.not_before = Some(Instant::now() + self.merge);
         }
+    }
+}
+
+/// When writes to players are merged.
+pub fn merge(config: &Config) -> Merge {
+    if config.general.merge_write.is_zero() {
+        Merge::Adaptive(config.general.merge_write_max)
+    } else {
+        Merge::Fixed(config.general.merge_write)
+    }
+}
+
+/// Gives a player to the threads that write, if its connection is a plain socket. Else the reader comes back.
+pub fn deliver<S: Io + ?Sized>(room: &Room, io: &S, reader: Reader) -> Result<Delivery, Reader> {
+    let Some(socket) = io.socket() else {
+        return Err(reader);
+    };
+    room.deliver(socket, reader).map_err(|(reader, error)| {
+        debug!(%error, "a player is served by its session");
+        reader
+    })
+}
+
+/// Ends a delivery between two packets, so that its session may write to the connection again.
+///
+/// # Errors
+///
+/// The connection's error; [`io::ErrorKind::ConnectionAborted`] when `stop` comes and the peer does not take what was begun soon after.
+pub async fn land(delivery: Delivery, stop: &CancellationToken) -> io::Result<Landed> {
+    let mut landing = pin!(delivery.land());
+    let landed = tokio::select! {
+        biased;
+        landed = &mut landing => landed,
+        () = stop.cancelled() => timeout(GOODBYE, landing).await.map_err(|_| cut())?,
+    };
+    match landed.outcome {
+        Some(Outcome::Failed(error)) => Err(error),
+        Some(Outcome::Ended(_)) | None => Ok(landed),
     }
 }
 
@@ -94,10 +138,14 @@ async fn write_packets<W: AsyncWrite + Unpin>(
     let mut written = 0;
     // Empty parts at the end are passed over without a write.
     position.advance(packets, 0);
-    while position.packet < packets.len() {
+    while !position.is_end(packets) {
         let some = poll_fn(|context| {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let used = position.fill(packets, &mut slices);
+            let mut used = 0;
+            for (slice, piece) in slices.iter_mut().zip(position.rest(packets)) {
+                *slice = IoSlice::new(piece);
+                used += 1;
+            }
             Pin::new(&mut *io).poll_write_vectored(context, &slices[..used])
         });
         // The write first: a peer that takes it costs no look at the token.
@@ -162,55 +210,6 @@ fn stalled(stall: Duration) -> io::Error {
     )
 }
 
-/// Where in a batch the unwritten rest begins.
-#[derive(Clone, Copy, Debug, Default)]
-struct Position {
-    packet: usize,
-    part: usize,
-    offset: usize,
-}
-
-impl Position {
-    /// Puts what is not written yet into `slices` and returns how many it used. Empty parts are left out.
-    fn fill<'a>(self, packets: &'a [Arc<Packet>], slices: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
-        let mut used = 0;
-        let (mut skip_parts, mut skip_bytes) = (self.part, self.offset);
-        for packet in &packets[self.packet..] {
-            for part in &packet.parts[skip_parts..] {
-                let rest = &part[skip_bytes..];
-                skip_bytes = 0;
-                if rest.is_empty() {
-                    continue;
-                }
-                if used == slices.len() {
-                    return used;
-                }
-                slices[used] = IoSlice::new(rest);
-                used += 1;
-            }
-            skip_parts = 0;
-        }
-        used
-    }
-
-    fn advance(&mut self, packets: &[Arc<Packet>], mut count: usize) {
-        while let Some(packet) = packets.get(self.packet) {
-            while let Some(part) = packet.parts.get(self.part) {
-                let rest = part.len() - self.offset;
-                if count < rest {
-                    self.offset += count;
-                    return;
-                }
-                count -= rest;
-                self.part += 1;
-                self.offset = 0;
-            }
-            self.packet += 1;
-            self.part = 0;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,32 +256,5 @@ mod tests {
         stop.cancel();
         let packets = packets(&[&["fits"]]);
         assert_eq!(write_packets(&mut ours, &packets, &stop).await.expect("taken"), 4);
-    }
-
-    /// Whatever the socket takes at a time, the bytes come out once and in order.
-    #[test]
-    fn every_length_of_partial_writes_gives_the_same_bytes() {
-        let packets = packets(&[&["head", "", "payload", "t"], &[""], &["x"], &["second", "third"]]);
-        let whole = "headpayloadtxsecondthird";
-        for step in 1..=whole.len() + 3 {
-            let mut position = Position::default();
-            let mut out = Vec::new();
-            while position.packet < packets.len() {
-                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-                let used = position.fill(&packets, &mut slices);
-                let flat: Vec<u8> = slices[..used]
-                    .iter()
-                    .flat_map(|slice| slice.iter().copied())
-                    .collect();
-                let count = flat.len().min(step);
-                if count == 0 {
-                    position.advance(&packets, 0);
-                    break;
-                }
-                out.extend_from_slice(&flat[..count]);
-                position.advance(&packets, count);
-            }
-            assert_eq!(out, whole.as_bytes(), "{step} bytes at a time");
-        }
     }
 }

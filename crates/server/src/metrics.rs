@@ -120,6 +120,7 @@ pub async fn text(app: &App) -> String {
     engine(&mut registry, &counts);
     hub(&mut registry, &app.hub.totals(), app.hub.len());
     server(&mut registry, app);
+    egress(&mut registry, app);
     states(&mut registry, app).await;
     app.hooks.metrics().register(&mut registry);
     let mut out = String::new();
@@ -145,6 +146,48 @@ fn bytes(registry: &mut Registry, name: &str, help: &str, value: u64) {
     let counter: Counter = Counter::default();
     Atomic::inc_by(counter.inner(), value);
     registry.register_with_unit(name, help, Unit::Bytes, counter);
+}
+
+/// The threads that write to players.
+fn egress(registry: &mut Registry, app: &App) {
+    type Thread = [(&'static str, String); 2];
+    let viewers: Family<Thread, Gauge> = Family::default();
+    let busy: Family<Thread, Gauge<f64, AtomicU64>> = Family::default();
+    let hold: Family<Thread, Gauge<f64, AtomicU64>> = Family::default();
+    let (mut writes, mut blocked, mut written, mut stalled) = (0, 0, 0, 0);
+    for (number, view) in app.egress.views().into_iter().enumerate() {
+        let thread = [("thread", number.to_string()), ("backend", view.backend.to_owned())];
+        let count = i64::try_from(view.viewers).unwrap_or(i64::MAX);
+        viewers.get_or_create(&thread).set(count);
+        busy.get_or_create(&thread).set(view.busy);
+        hold.get_or_create(&thread).set(view.hold.as_secs_f64());
+        writes += view.writes;
+        blocked += view.blocked;
+        written += view.bytes;
+        stalled += view.stalled;
+    }
+    registry.register("egress_players", "Players that a thread writes to", viewers);
+    registry.register("egress_busy_ratio", "Share of its time that a thread is busy, of late", busy);
+    registry.register_with_unit(
+        "egress_merge",
+        "How long writes to a player are held back now",
+        Unit::Seconds,
+        hold,
+    );
+    counter(registry, "egress_writes", "Writes to players", writes);
+    counter(
+        registry,
+        "egress_writes_blocked",
+        "Writes of which the connection took a part or nothing",
+        blocked,
+    );
+    bytes(registry, "egress_written", "What players' connections took", written);
+    counter(
+        registry,
+        "egress_stalled",
+        "Players given up because they took nothing",
+        stalled,
+    );
 }
 
 fn engine(registry: &mut Registry, counts: &Counts) {

@@ -3,11 +3,12 @@
 use crate::app::{App, Ports};
 use crate::cli::RunArgs;
 use crate::control::Control;
+use crate::egress::{WRITE_TIMEOUT, merge};
 use crate::link::Link;
 use crate::listen::{self, Port, Service};
 use crate::store::{self, ConfigStore};
 use anyhow::{Context, bail};
-use config::Loaded;
+use config::{Config, Loaded};
 use hooks::notify::Driver;
 use hooks::{Event, Hooks};
 use process::{GuardProgram, POLITE, Supervisor};
@@ -15,13 +16,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +47,8 @@ pub struct Assembled {
     notifications: Driver,
     /// Writes notifications that are kept on disk, if there are any.
     hook_store: Option<std::thread::JoinHandle<()>>,
+    /// Each ends with a thread that writes to players.
+    writers: JoinSet<()>,
 }
 
 /// Opens everything that can fail.
@@ -75,7 +79,8 @@ pub async fn assemble(
         max_processes: config.ffmpeg.max_processes as usize,
         guard: GuardProgram::this_executable(),
     })?;
-    let app = Arc::new(App::new(store, link, hooks, processes));
+    let (egress, writers) = start_egress(&config)?;
+    let app = Arc::new(App::new(store, link, hooks, processes, egress));
     // Told before the ports are open, as ZLM does (hooks.md, section 6).
     let flat = config
         .flat()
@@ -91,7 +96,40 @@ pub async fn assemble(
         inbox,
         notifications,
         hook_store,
+        writers,
     })
+}
+
+/// Starts the threads that write to players. Whoever keeps the other ends learns when one of them ends.
+fn start_egress(config: &Config) -> anyhow::Result<(egress::Room, JoinSet<()>)> {
+    let general = &config.general;
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let settings = egress::Settings {
+        threads: match general.egress_threads {
+            0 => cores(),
+            threads => threads as usize,
+        },
+        io_uring: general.io_uring,
+        patience: WRITE_TIMEOUT,
+        merge: merge(config),
+    };
+    let (room, workers) = egress::Room::new(settings).context("descriptors for the threads that write")?;
+    let mut writers = JoinSet::new();
+    for (number, worker) in workers.into_iter().enumerate() {
+        let (running, ended) = oneshot::channel::<()>();
+        std::thread::Builder::new()
+            .name(format!("egress-{number}"))
+            .spawn(move || {
+                let _running = running;
+                if let Err(error) = worker.run() {
+                    error!(%error, "a thread that writes to players cannot go on");
+                }
+            })?;
+        writers.spawn(async move {
+            let _ = ended.await;
+        });
+    }
+    Ok((room, writers))
 }
 
 /// A connection is a descriptor, and the usual soft limit of 1,024 is there for programs that use `select`. The hard limit is
@@ -250,6 +288,7 @@ pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result
         inbox,
         notifications,
         hook_store,
+        mut writers,
     } = assembled;
     let stop = CancellationToken::new();
     let grace = app.config().general.grace;
@@ -292,6 +331,7 @@ pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result
                 continue;
             }
             Some(ended) = services.join_next() => broken = Some(format!("{ended:?} ended by itself")),
+            Some(_) = writers.join_next() => broken = Some("a thread that writes to players ended by itself".to_owned()),
             ended = &mut control => broken = Some(format!("the control task ended by itself: {ended:?}")),
             ended = &mut notifier => broken = Some(format!("the notifier ended by itself: {ended:?}")),
         }
@@ -316,6 +356,7 @@ pub async fn drive(assembled: Assembled, mut signals: Signals) -> anyhow::Result
     {
         services.shutdown().await;
     }
+    app.egress.stop();
     // Each of them ends with the token or with its stream; recordings still write their last segment.
     app.tasks.close();
     let patience = grace.max(Duration::from_secs(1));

@@ -21,8 +21,14 @@ pub struct General {
     pub none_reader_delay: Duration,
     /// A pull that reconnects starts its stream anew, and its players end.
     pub reset_when_replay: bool,
-    /// How long output is collected before it is written.
+    /// How long output is collected before it is written; zero: as [`Self::merge_write_max`] says.
     pub merge_write: Duration,
+    /// Longest that a server with much to do collects output.
+    pub merge_write_max: Duration,
+    /// Threads that write to players; 0 for one each core.
+    pub egress_threads: u32,
+    /// Use io_uring where the system allows it.
+    pub io_uring: bool,
     /// The name of this server in every hook.
     pub media_server_id: String,
     /// Limit for announced tracks to become ready.
@@ -201,7 +207,7 @@ pub(super) const KEYS: &[Key] = &[
             max: 10_000,
             place: Some(|c| &mut c.general.merge_write),
         },
-        "Collect a player's output for this long, in milliseconds, before it is written in one call: fewer calls for more latency. 0 writes each frame at once.",
+        "Collect a player's output for this long, in milliseconds, before it is written in one call: fewer calls for more latency. 0 leaves it to the server: each frame at once while it has time, merged as `merge_write_max_ms` allows when it has not.",
     ),
     Key::stored(
         "general.broadcast_player_count_changed",
@@ -244,6 +250,35 @@ pub(super) const KEYS: &[Key] = &[
             ("json", |c| c.general.log_format = LogFormat::Json),
         ]),
         "Form of the log: `text` for people, `json` for one JSON object per line.",
+    ),
+    Key::own(
+        "general.merge_write_max_ms",
+        "40",
+        Hot,
+        Kind::Millis {
+            min: 0,
+            max: 1_000,
+            place: Some(|c| &mut c.general.merge_write_max),
+        },
+        "Longest that output to a player is collected, in milliseconds, when the threads that write have little time left and `mergeWriteMS` is 0: from half of their time on it grows with their load. 0 writes each frame at once, whatever the load.",
+    ),
+    Key::own(
+        "general.egress_threads",
+        "0",
+        Start,
+        Kind::Count {
+            min: 0,
+            max: 1_024,
+            place: Some(|c| &mut c.general.egress_threads),
+        },
+        "Threads that write to players over TCP without TLS. 0 is one for each core that the process may use.",
+    ),
+    Key::own(
+        "general.io_uring",
+        "1",
+        Start,
+        Kind::Bool(Some(|c| &mut c.general.io_uring)),
+        "Write to players with io_uring, many with one system call, where the system has and allows it (Linux 5.11; containers often forbid it). Without, or with 0: one `writev` for each.",
     ),
     Key::own(
         "general.max_sessions",

@@ -2,7 +2,10 @@
 //!
 //! Sockets are written with `MSG_DONTWAIT`, so each write is over when the call that handed it in returns: nothing that it
 //! points to has to live longer.
-#![allow(unsafe_code, reason = "the kernel is given addresses; each use says why they are valid")]
+#![allow(
+    unsafe_code,
+    reason = "the kernel is given addresses; each use says why they are valid"
+)]
 
 use super::{Alarm, Backend, MAX_PIECES, ROUND, Token, Write};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
@@ -52,7 +55,10 @@ impl Uring {
         // Before Linux 6.1.
         let ring = quick.or_else(|_| IoUring::new(ENTRIES))?;
         if !ring.params().is_feature_ext_arg() {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "io_uring of Linux before 5.11"));
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "io_uring of Linux before 5.11",
+            ));
         }
         Ok(Self {
             ring,
@@ -118,10 +124,11 @@ impl Backend for Uring {
             let begin = self.pieces.len();
             // Neither array grows beyond what was set aside, so none moves while the kernel has its address.
             let free = PIECES - begin;
-            self.pieces.extend(write.pieces().take(free).map(|piece| libc::iovec {
-                iov_base: piece.as_ptr().cast_mut().cast(),
-                iov_len: piece.len(),
-            }));
+            self.pieces
+                .extend(write.pieces().take(free).map(|piece| libc::iovec {
+                    iov_base: piece.as_ptr().cast_mut().cast(),
+                    iov_len: piece.len(),
+                }));
             let count = self.pieces.len() - begin;
             // SAFETY: plain numbers and addresses, for all of which zero is valid.
             let mut head: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -180,7 +187,11 @@ impl Backend for Uring {
             self.armed = true;
         }
         // Nothing is slept through that is known already.
-        let time = if self.room.is_empty() { time } else { Some(Duration::ZERO) };
+        let time = if self.room.is_empty() {
+            time
+        } else {
+            Some(Duration::ZERO)
+        };
         let waited = match time {
             None => self.ring.submit_and_wait(1),
             Some(time) => {

@@ -180,25 +180,26 @@ impl Running {
 
     /// A viewer that is served.
     pub fn viewer(&self, reader: Reader) -> Viewer {
-        self.viewer_with(reader, None)
+        self.viewer_with(reader, false)
     }
 
     /// One whose sockets hold few bytes.
     pub fn small_viewer(&self, reader: Reader) -> Viewer {
-        self.viewer_with(reader, Some(4096))
+        self.viewer_with(reader, true)
     }
 
-    fn viewer_with(&self, reader: Reader, buffer: Option<usize>) -> Viewer {
+    fn viewer_with(&self, reader: Reader, small: bool) -> Viewer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let theirs = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
         let (ours, _) = listener.accept().expect("connected");
         ours.set_nonblocking(true).expect("a socket");
-        if let Some(buffer) = buffer {
+        if small {
             socket2::SockRef::from(&ours)
-                .set_send_buffer_size(buffer)
+                .set_send_buffer_size(4 << 10)
                 .expect("a socket");
+            // Not as small, or TCP sends a byte now and then.
             socket2::SockRef::from(&theirs)
-                .set_recv_buffer_size(buffer)
+                .set_recv_buffer_size(32 << 10)
                 .expect("a socket");
         }
         theirs.set_read_timeout(Some(SOON)).expect("a socket");

@@ -29,7 +29,10 @@ fn io_uring_is_used_where_it_can_be() {
         bench.publish(1, 10);
         viewer.expect_packets(0..1);
         let backends: Vec<_> = running.room().views().iter().map(|view| view.backend).collect();
-        assert!(backends.iter().any(|backend| expected.contains(backend)), "{backends:?}");
+        assert!(
+            backends.iter().any(|backend| expected.contains(backend)),
+            "{backends:?}"
+        );
         drop(viewer);
         running.stop();
     }
@@ -50,7 +53,10 @@ fn many_viewers_get_every_packet_in_order() {
         }
         let views = running.room().views();
         assert_eq!(views.iter().map(|view| view.viewers).sum::<usize>(), 300);
-        assert!(views.iter().all(|view| view.viewers == 150), "spread evenly: {views:?}");
+        assert!(
+            views.iter().all(|view| view.viewers == 150),
+            "spread evenly: {views:?}"
+        );
         let bytes: u64 = viewers.iter_mut().map(|viewer| viewer.delivery().bytes()).sum();
         assert_eq!(bytes, 300 * 25 * (4 + 1000 + 60_000 + 10 + 4 * 5));
         assert_eq!(views.iter().map(|view| view.bytes).sum::<u64>(), bytes);
@@ -161,7 +167,9 @@ fn landing_is_between_two_packets_and_the_reader_goes_on() {
         bench.publish(300, 3_000);
         let delivery = viewer.delivery.take().expect("served");
         delivery.say(words("last")).expect("room");
-        let landing = std::thread::spawn(move || block_on(delivery.land()));
+        let mut landing = Box::pin(delivery.land());
+        let first = landing.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(first.is_pending(), "the socket takes no more than a part");
         let mut packets = 0;
         loop {
             match viewer.next() {
@@ -176,8 +184,13 @@ fn landing_is_between_two_packets_and_the_reader_goes_on() {
                 Got::End(error) => panic!("{error}"),
             }
         }
-        let Landed { reader, outcome } = landing.join().expect("landed");
+        let Landed {
+            reader,
+            outcome,
+            bytes,
+        } = block_on(landing);
         assert!(outcome.is_none(), "{outcome:?}");
+        assert_eq!(bytes, u64::from(packets) * 3005 + words("last").len() as u64);
         let mut reader = reader.expect("the connection is whole");
         let mut batch = Batch::default();
         let mut rest = 0;
@@ -193,7 +206,9 @@ fn landing_is_between_two_packets_and_the_reader_goes_on() {
         let more = viewer.theirs.read(&mut [0; 16]).expect_err("nothing more");
         assert_eq!(more.kind(), ErrorKind::WouldBlock);
         viewer.theirs.set_nonblocking(false).expect("a socket");
-        let again = running.room().deliver(std::os::fd::AsFd::as_fd(&viewer.ours), reader);
+        let again = running
+            .room()
+            .deliver(std::os::fd::AsFd::as_fd(&viewer.ours), reader);
         viewer.delivery = Some(again.map_err(|(_, error)| error).expect("room"));
         viewer.expect_packets(300..301);
         running_stop(running, viewer);
@@ -210,7 +225,10 @@ fn the_end_of_the_stream_comes_after_its_last_packet() {
         bench.close();
         viewer.expect_packets(0..10);
         let outcome = block_on(viewer.delivery().ended());
-        assert!(matches!(outcome, Outcome::Ended(EndReason::Closed)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Ended(EndReason::Closed)),
+            "{outcome:?}"
+        );
         running_stop(running, viewer);
     });
 }
@@ -256,7 +274,9 @@ fn a_reader_leaves_with_its_session_and_its_socket_soon_after() {
             let kit::Viewer { ours, mut theirs, .. } = viewer;
             drop(ours);
             let mut sink = Vec::new();
-            theirs.read_to_end(&mut sink).expect("an end within the read timeout");
+            theirs
+                .read_to_end(&mut sink)
+                .expect("an end within the read timeout");
         }
         running.stop();
     });

@@ -5,6 +5,7 @@ mod jobs;
 pub use jobs::SockSlot;
 
 use crate::app::App;
+use crate::egress::merge;
 use crate::link::{Answer, Granted, Message};
 use crate::maybe::at;
 use crate::rules;
@@ -132,6 +133,7 @@ impl Control {
                 self.handle(Event::Settings(Box::new(settings)));
                 self.static_rules();
                 self.app.hls.reconfigure(&self.app);
+                self.app.egress.set_merge(merge(&self.app.config()));
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Pulling over RTSP and RTSPS.
 
 use super::Attempt;
-use crate::dial::{Dialed, Duplex, dial};
+use crate::dial::{Dialed, dial};
 use crate::egress::{WRITE_TIMEOUT, say_goodbye, write_all};
 use crate::link::Granted;
 use crate::maybe::at;
 use crate::session::ingest::rtp::Ingest;
-use crate::session::{MEDIA_BLOCK, make_room};
+use crate::session::{Io, MEDIA_BLOCK, make_room};
 use crate::udp::{Datagram, Endpoint, Endpoints, Pair};
 use bytes::{Bytes, BytesMut};
 use rtp::sdp::{self, Media};
@@ -136,7 +136,7 @@ struct Puller {
 
 impl Puller {
     /// Until the source ends or fails.
-    async fn run(&mut self, attempt: &mut Attempt, io: &mut Box<dyn Duplex>) -> Result<Redirected, String> {
+    async fn run(&mut self, attempt: &mut Attempt, io: &mut Box<dyn Io>) -> Result<Redirected, String> {
         let measured = attempt.app.measure(attempt.job);
         let mut buffer = BytesMut::new();
         loop {

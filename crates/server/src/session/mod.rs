@@ -6,15 +6,36 @@ pub mod rtmp;
 pub mod rtsp;
 
 use bytes::BytesMut;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::{client, server};
 
 /// A connection's bytes, plain or over TLS.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The socket, if what is written to it is what the peer gets.
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
+impl Io for TcpStream {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+}
+
+impl Io for server::TlsStream<TcpStream> {}
+
+impl Io for client::TlsStream<TcpStream> {}
+
+impl Io for Box<dyn Io> {
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        (**self).socket()
+    }
+}
 
 /// Size of the blocks that media are read into. Frames are slices of them, so a block lives as long as its last frame is
 /// cached.
@@ -63,6 +84,6 @@ pub async fn linger<S: Io>(io: &mut S) {
 }
 
 /// The descriptor of a socket, for the id that operators see.
-pub fn descriptor(socket: &tokio::net::TcpStream) -> RawFd {
+pub fn descriptor(socket: &TcpStream) -> RawFd {
     std::os::fd::AsRawFd::as_raw_fd(socket)
 }

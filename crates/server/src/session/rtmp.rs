@@ -4,10 +4,11 @@ use super::ingest::flv::Ingest;
 use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, linger, make_room};
 use crate::app::App;
 use crate::containers::{self, RTMP};
-use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch};
+use crate::egress::{Pace, WRITE_TIMEOUT, deliver, land, write_all, write_batch};
 use crate::link::{Answer, Pending};
 use crate::maybe::{at, some};
 use bytes::BytesMut;
+use egress::{Delivery, Outcome};
 use hub::{Batch, Next, Reader, ReaderOptions};
 use lifecycle::{Access, Client, Protocol, Refusal};
 use media::info::OriginType;
@@ -34,7 +35,8 @@ enum Role {
         pending: Pending,
     },
     Playing {
-        reader: Reader,
+        /// `None` while the threads that write have it.
+        reader: Option<Reader>,
         pending: Pending,
         paused: bool,
     },
@@ -52,6 +54,8 @@ struct Driver<S> {
     app: Arc<App>,
     accepted: Accepted<S>,
     session: ServerSession,
+    /// Before `role`: its reader leaves before the end is told.
+    delivery: Option<Delivery>,
     role: Role,
     buffer: BytesMut,
     /// Bytes read and written that no request has been charged with yet.
@@ -80,6 +84,7 @@ pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
         app,
         accepted,
         session,
+        delivery: None,
         role: Role::Nothing,
         buffer: BytesMut::new(),
         uncharged: 0,
@@ -94,6 +99,7 @@ pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
         Ok(Stop::Gone) => {}
         Err(error) => {
             debug!(session = %id, %error, "RTMP connection ended");
+            driver.delivery = None;
             driver.session.handle_eof(Instant::now());
             let reason = error.to_string();
             let _ = driver.drain_lost(&reason);
@@ -115,6 +121,7 @@ impl<S: Io> Driver<S> {
                 Role::Nothing | Role::Asking { .. } | Role::Playing { .. } => TALK_BLOCK,
             };
             make_room(&mut self.buffer, block);
+            self.take_off();
             let deadline = self.deadline();
             let (asking, reader) = match &mut self.role {
                 Role::Asking { pending, .. } => (Some(pending), None),
@@ -122,9 +129,10 @@ impl<S: Io> Driver<S> {
                     reader,
                     paused: false,
                     ..
-                } => (None, Some(reader)),
+                } => (None, reader.as_mut()),
                 Role::Nothing | Role::Publishing { .. } | Role::Playing { .. } => (None, None),
             };
+            let delivery = self.delivery.as_mut();
             // Stop first, then the answer we owe the peer, then media in its order of arrival.
             tokio::select! {
                 biased;
@@ -143,6 +151,18 @@ impl<S: Io> Driver<S> {
                     Next::Ended(reason) => {
                         self.ends(true, format!("the stream ended: {reason}"));
                         self.session.end_of_stream(Instant::now());
+                    }
+                },
+                outcome = some(delivery.map(Delivery::ended)) => match outcome {
+                    Outcome::Ended(reason) => {
+                        self.land().await?;
+                        self.ends(true, format!("the stream ended: {reason}"));
+                        self.session.end_of_stream(Instant::now());
+                    }
+                    Outcome::Failed(error) => {
+                        let bytes = self.delivery.take().map_or(0, |delivery| delivery.bytes());
+                        self.charge(bytes);
+                        return Err(error);
                     }
                 },
                 count = self.accepted.io.read_buf(&mut self.buffer) => match count? {
@@ -167,15 +187,55 @@ impl<S: Io> Driver<S> {
     async fn drain(&mut self) -> io::Result<Option<Stop>> {
         while let Some(output) = self.session.poll_output() {
             match output {
+                // Between two packets; counted with them.
+                Output::Send(bytes) if let Some(delivery) = &self.delivery => delivery.say(bytes)?,
                 Output::Send(bytes) => {
                     write_all(&mut self.accepted.io, &bytes, WRITE_TIMEOUT).await?;
                     self.charge(bytes.len() as u64);
                 }
-                Output::Event(event) => self.handle(event)?,
-                Output::Close => return Ok(Some(Stop::Closing)),
+                Output::Event(event) => {
+                    // Whatever a player wants, it wants it now: it pauses, stops, plays something else.
+                    self.land().await?;
+                    self.handle(event)?;
+                }
+                Output::Close => {
+                    self.land().await?;
+                    return Ok(Some(Stop::Closing));
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Gives a player to the threads that write, if they take it.
+    fn take_off(&mut self) {
+        if let Role::Playing {
+            reader,
+            paused: false,
+            ..
+        } = &mut self.role
+            && self.delivery.is_none()
+            && self.accepted.io.socket().is_some()
+            && let Some(ready) = reader.take()
+        {
+            match deliver(&self.app.egress, &self.accepted.io, ready) {
+                Ok(delivery) => self.delivery = Some(delivery),
+                Err(back) => *reader = Some(back),
+            }
+        }
+    }
+
+    /// Takes a player back.
+    async fn land(&mut self) -> io::Result<()> {
+        let Some(delivery) = self.delivery.take() else {
+            return Ok(());
+        };
+        let landed = land(delivery, &self.accepted.registration.stop).await?;
+        self.charge(landed.bytes);
+        if let Role::Playing { reader, .. } = &mut self.role {
+            *reader = landed.reader;
+        }
+        Ok(())
     }
 
     /// Takes the events that are left when nothing can be sent any more.
@@ -278,7 +338,7 @@ impl<S: Io> Driver<S> {
                     Ok(reader) => {
                         self.accepted.registration.plays(&granted.key, Schema::Rtmp);
                         self.role = Role::Playing {
-                            reader,
+                            reader: Some(reader),
                             pending,
                             paused: false,
                         };

@@ -4,14 +4,15 @@ use super::head::Head;
 use super::{response, ws};
 use crate::app::App;
 use crate::containers::{self, FLV, FMP4, TS, WS_FLV, WS_FMP4, WS_TS};
-use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch};
+use crate::egress::{Pace, WRITE_TIMEOUT, deliver, land, write_all, write_batch};
 use crate::link::{Answer, Granted, Guard};
 use crate::session::{Accepted, Io};
 use crate::sessions::Registration;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use axum::http::{Method, StatusCode};
-use bytes::BytesMut;
-use hub::{Batch, MuxId, Next, Reader, ReaderOptions};
+use bytes::{Bytes, BytesMut};
+use egress::{Delivery, Outcome};
+use hub::{Batch, EndReason, MuxId, Next, Reader, ReaderOptions};
 use lifecycle::{Access, Client, Protocol, Refusal};
 use media::{Schema, StreamKey};
 use percent_encoding::percent_decode_str;
@@ -203,24 +204,91 @@ pub async fn open<S: Io>(
 /// # Errors
 ///
 /// The connection's.
-pub async fn play<S: Io>(accepted: &mut Accepted<S>, viewing: Viewing) -> io::Result<()> {
+pub async fn play<S: Io>(app: &App, accepted: &mut Accepted<S>, viewing: Viewing) -> io::Result<()> {
     let Viewing {
-        mut reader,
-        mut guard,
+        reader,
+        guard,
         websocket,
-        mut pace,
+        pace,
     } = viewing;
-    let mut buffer = BytesMut::new();
+    match deliver(&app.egress, &accepted.io, reader) {
+        Ok(delivery) => watch(accepted, delivery, guard, websocket).await,
+        // Its task is larger, and there are few of them: over TLS.
+        Err(reader) => Box::pin(send(accepted, reader, guard, websocket, pace)).await,
+    }
+}
+
+/// Waits while a viewer is served by the threads that write.
+async fn watch<S: Io>(
+    accepted: &mut Accepted<S>,
+    mut delivery: Delivery,
+    mut guard: Guard,
+    websocket: bool,
+) -> io::Result<()> {
     let stop = accepted.registration.stop.clone();
-    let mut batch = Batch::default();
-    let mut heard = 0;
-    loop {
+    let mut ear = Ear::new(websocket);
+    let farewell = loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => {
-                guard.ends(true, "closed by the server");
-                return goodbye(accepted, websocket, 1001, "closed by the server").await;
+            () = stop.cancelled() => break Farewell::closed(),
+            outcome = delivery.ended() => match outcome {
+                Outcome::Ended(reason) => break Farewell::of_stream(reason),
+                Outcome::Failed(error) => {
+                    guard.add_bytes(delivery.bytes());
+                    guard.ends(false, error.to_string());
+                    // Before the end is told.
+                    drop(delivery);
+                    return Err(error);
+                }
+            },
+            count = ear.listen(&mut accepted.io) => match ear.understand(count) {
+                Ok(reply) => match delivery.say(reply) {
+                    Ok(()) => {}
+                    Err(too_much) => {
+                        let error = io::Error::from(too_much);
+                        break Farewell { clean: false, reason: error.to_string(), words: None };
+                    }
+                },
+                Err(farewell) => break farewell,
             }
+        }
+    };
+    guard.ends(farewell.clean, farewell.reason);
+    let carried = delivery.bytes();
+    // Whoever said nothing that is to be answered is gone, or was told by the end of the connection.
+    let Some(words) = farewell.words else {
+        guard.add_bytes(carried);
+        drop(delivery);
+        return Ok(());
+    };
+    match land(delivery, &stop).await {
+        Ok(landed) => {
+            guard.add_bytes(landed.bytes);
+            drop(landed);
+            goodbye(accepted, websocket, &words).await
+        }
+        Err(error) => {
+            guard.add_bytes(carried);
+            Err(error)
+        }
+    }
+}
+
+/// Serves a viewer from its own task.
+async fn send<S: Io>(
+    accepted: &mut Accepted<S>,
+    mut reader: Reader,
+    mut guard: Guard,
+    websocket: bool,
+    mut pace: Pace,
+) -> io::Result<()> {
+    let stop = accepted.registration.stop.clone();
+    let mut ear = Ear::new(websocket);
+    let mut batch = Batch::default();
+    let farewell = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break Farewell::closed(),
             next = pace.next_batch(&mut reader, &mut batch) => match next {
                 Next::Packets | Next::Lagged { .. } => {
                     let written = write_batch(&mut accepted.io, &batch, &stop).await;
@@ -234,55 +302,125 @@ pub async fn play<S: Io>(accepted: &mut Accepted<S>, viewing: Viewing) -> io::Re
                         }
                     }
                 }
-                Next::Ended(reason) => {
-                    guard.ends(true, format!("the stream ended: {reason}"));
-                    return goodbye(accepted, websocket, 1000, &reason.to_string()).await;
-                }
+                Next::Ended(reason) => break Farewell::of_stream(reason),
             },
-            count = accepted.io.read_buf(&mut buffer) => {
-                let count = count.unwrap_or(0);
-                if count == 0 {
-                    guard.ends(true, "the viewer left");
-                    return Ok(());
+            count = ear.listen(&mut accepted.io) => match ear.understand(count) {
+                Ok(reply) => write_all(&mut accepted.io, &reply, WRITE_TIMEOUT).await?,
+                Err(farewell) => break farewell,
+            }
+        }
+    };
+    guard.ends(farewell.clean, farewell.reason);
+    match farewell.words {
+        Some(words) => goodbye(accepted, websocket, &words).await,
+        None => Ok(()),
+    }
+}
+
+/// Why viewing is over.
+struct Farewell {
+    clean: bool,
+    reason: String,
+    /// What is still said, over WebSocket.
+    words: Option<Bytes>,
+}
+
+impl Farewell {
+    fn closed() -> Self {
+        let reason = "closed by the server";
+        Self {
+            clean: true,
+            reason: reason.to_owned(),
+            words: Some(ws::close_frame(1001, reason)),
+        }
+    }
+
+    fn of_stream(reason: EndReason) -> Self {
+        Self {
+            clean: true,
+            reason: format!("the stream ended: {reason}"),
+            words: Some(ws::close_frame(1000, &reason.to_string())),
+        }
+    }
+
+    fn left() -> Self {
+        Self {
+            clean: true,
+            reason: "the viewer left".to_owned(),
+            words: None,
+        }
+    }
+}
+
+/// What a viewer says: nothing over plain HTTP, pings and a goodbye over WebSocket.
+struct Ear {
+    websocket: bool,
+    buffer: BytesMut,
+    heard: usize,
+}
+
+impl Ear {
+    fn new(websocket: bool) -> Self {
+        Self {
+            websocket,
+            buffer: BytesMut::new(),
+            heard: 0,
+        }
+    }
+
+    /// Waits until the viewer says something; 0 if it left. Cancel-safe.
+    async fn listen<S: Io>(&mut self, io: &mut S) -> usize {
+        io.read_buf(&mut self.buffer).await.unwrap_or(0)
+    }
+
+    /// What is to be answered, or why it is over.
+    fn understand(&mut self, count: usize) -> Result<Bytes, Farewell> {
+        if count == 0 {
+            return Err(Farewell::left());
+        }
+        if !self.websocket {
+            self.buffer.clear();
+            self.heard += count;
+            return if self.heard > MAX_CHATTER {
+                Err(Farewell {
+                    clean: false,
+                    reason: "the viewer sends what nobody asked for".to_owned(),
+                    words: None,
+                })
+            } else {
+                Ok(Bytes::new())
+            };
+        }
+        let mut replies = BytesMut::new();
+        loop {
+            match ws::next_frame(&mut self.buffer) {
+                Ok(None) => return Ok(replies.freeze()),
+                Ok(Some(ws::Incoming::Reply(bytes))) => replies.extend_from_slice(&bytes),
+                Ok(Some(ws::Incoming::Close(bytes))) => {
+                    replies.extend_from_slice(&bytes);
+                    return Err(Farewell {
+                        words: Some(replies.freeze()),
+                        ..Farewell::left()
+                    });
                 }
-                if !websocket {
-                    buffer.clear();
-                    heard += count;
-                    if heard > MAX_CHATTER {
-                        guard.ends(false, "the viewer sends what nobody asked for");
-                        return Ok(());
-                    }
-                    continue;
-                }
-                loop {
-                    match ws::next_frame(&mut buffer) {
-                        Ok(None) => break,
-                        Ok(Some(ws::Incoming::Reply(bytes))) => write_all(&mut accepted.io, &bytes, WRITE_TIMEOUT).await?,
-                        Ok(Some(ws::Incoming::Close(bytes))) => {
-                            guard.ends(true, "the viewer left");
-                            return write_all(&mut accepted.io, &bytes, WRITE_TIMEOUT).await;
-                        }
-                        Err(error) => {
-                            guard.ends(true, error.to_string());
-                            return goodbye(accepted, websocket, 1002, &error.to_string()).await;
-                        }
-                    }
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Err(Farewell {
+                        clean: true,
+                        words: Some(ws::close_frame(1002, &reason)),
+                        reason,
+                    });
                 }
             }
         }
     }
 }
 
-async fn goodbye<S: Io>(
-    accepted: &mut Accepted<S>,
-    websocket: bool,
-    code: u16,
-    reason: &str,
-) -> io::Result<()> {
+async fn goodbye<S: Io>(accepted: &mut Accepted<S>, websocket: bool, words: &[u8]) -> io::Result<()> {
     if !websocket {
         return Ok(());
     }
-    write_all(&mut accepted.io, &ws::close_frame(code, reason), WRITE_TIMEOUT).await
+    write_all(&mut accepted.io, words, WRITE_TIMEOUT).await
 }
 
 fn attach(app: &App, answer: Answer, mux: MuxId, schema: Schema) -> Result<(Reader, Granted), Refused> {

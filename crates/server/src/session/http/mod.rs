@@ -42,7 +42,7 @@ pub async fn serve<S: Io>(app: Arc<App>, mut accepted: Accepted<S>) {
     let id = accepted.registration.sock.identifier.clone();
     // In a box of its own, which is freed when viewing begins: a viewer's task should cost a cursor, not a request.
     let ended = match Box::pin(requests(&app, &mut accepted)).await {
-        Ok(Some(viewing)) => live::play(&mut accepted, viewing).await,
+        Ok(Some(viewing)) => live::play(&app, &mut accepted, viewing).await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };

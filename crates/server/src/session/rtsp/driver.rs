@@ -3,15 +3,15 @@
 use super::auth::{self, Checked, Gate};
 use super::player::Player;
 use crate::app::App;
-use crate::dial::Duplex;
-use crate::egress::{Pace, WRITE_TIMEOUT, write_all, write_batch, write_parts};
+use crate::egress::{Pace, WRITE_TIMEOUT, deliver, land, write_all, write_batch, write_parts};
 use crate::link::{Answer, Granted, Pending};
 use crate::maybe::{at, some};
 use crate::session::ingest::rtp::Ingest;
-use crate::session::{MEDIA_BLOCK, TALK_BLOCK, make_room};
+use crate::session::{Io, MEDIA_BLOCK, TALK_BLOCK, make_room};
 use crate::sessions::{Registration, plain};
 use crate::udp::{Datagram, Endpoint, Endpoints};
 use bytes::{Bytes, BytesMut};
+use egress::{Delivery, Outcome};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hub::{Batch, EndReason, Next, Stream};
@@ -50,6 +50,8 @@ pub struct Driver {
     registration: Registration,
     tls: bool,
     session: ServerSession,
+    /// Before `role`: its reader leaves before the end is told.
+    delivery: Option<Delivery>,
     role: Role,
     /// What is known of the authentication for one stream: another may have another realm, or other passwords.
     gate: Option<(Wanted, Gate)>,
@@ -133,6 +135,7 @@ impl Driver {
             registration,
             tls,
             session,
+            delivery: None,
             role: Role::Nothing,
             gate: None,
             allowed: None,
@@ -151,7 +154,7 @@ impl Driver {
     }
 
     /// Serves the connection.
-    pub async fn run(&mut self, io: &mut Box<dyn Duplex>) -> End {
+    pub async fn run(&mut self, io: &mut Box<dyn Io>) -> End {
         match self.serve(io).await {
             Ok(end) => {
                 if !matches!(end, End::Tunnel(_)) {
@@ -169,12 +172,13 @@ impl Driver {
     }
 
     fn release(&mut self) {
+        self.delivery = None;
         self.role = Role::Nothing;
         self.endpoints = Endpoints::default();
         self.registration.idle();
     }
 
-    async fn serve(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<End> {
+    async fn serve(&mut self, io: &mut Box<dyn Io>) -> io::Result<End> {
         let stop = self.registration.stop.clone();
         loop {
             if let Some(end) = self.settle(io).await? {
@@ -185,15 +189,19 @@ impl Driver {
                 _ => TALK_BLOCK,
             };
             make_room(&mut self.buffer, block);
+            self.take_off(io.as_ref());
             let deadline = self.deadline();
             let reading = !self.session.is_waiting() || self.buffer.len() < MAX_PIPELINED;
             let (mut checking, mut asking, mut reader, mut ended) = (None, None, None, None);
             match &mut self.role {
                 Role::Checking { check, .. } => checking = Some(check),
                 Role::Asking { pending, .. } => asking = Some(pending),
+                // The delivery tells of the end.
+                Role::Player(_) if self.delivery.is_some() => {}
                 Role::Player(player) => (reader, ended) = player.waits(),
                 _ => {}
             }
+            let delivery = self.delivery.as_mut();
             // In no order, so that nothing that comes without end keeps the rest waiting.
             tokio::select! {
                 () = stop.cancelled() => {
@@ -208,6 +216,14 @@ impl Driver {
                     Next::Ended(reason) => self.stream_ended(io, reason).await,
                 },
                 reason = some(ended) => self.stream_ended(io, reason).await,
+                outcome = some(delivery.map(Delivery::ended)) => match outcome {
+                    Outcome::Ended(reason) => self.stream_ended(io, reason).await,
+                    Outcome::Failed(error) => {
+                        let bytes = self.delivery.take().map_or(0, |delivery| delivery.bytes());
+                        self.charge(bytes);
+                        return Err(error);
+                    }
+                },
                 datagram = self.endpoints.recv() => self.datagram(datagram?),
                 count = io.read_buf(&mut self.buffer), if reading => match count? {
                     0 => {
@@ -225,12 +241,14 @@ impl Driver {
     }
 
     /// Does what the session wants done, until it wants nothing and has used what it can of the input.
-    async fn settle(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<Option<End>> {
+    async fn settle(&mut self, io: &mut Box<dyn Io>) -> io::Result<Option<End>> {
         loop {
             let mut busy = false;
             while let Some(output) = self.session.poll_output() {
                 busy = true;
                 match output {
+                    // Between two packets; counted with them.
+                    Output::Send(bytes) if let Some(delivery) = &self.delivery => delivery.say(bytes)?,
                     Output::Send(bytes) => {
                         write_all(io, &bytes, WRITE_TIMEOUT).await?;
                         self.charge(bytes.len() as u64);
@@ -240,8 +258,16 @@ impl Driver {
                         }
                     }
                     Output::Event(Event::Tunnel(half)) => return Ok(Some(End::Tunnel(half))),
-                    Output::Event(event) => self.handle(event),
-                    Output::Close => return Ok(Some(End::Closing)),
+                    // A player's reports, which change nothing.
+                    Output::Event(event @ Event::Data { .. }) => self.handle(event),
+                    Output::Event(event) => {
+                        self.land().await?;
+                        self.handle(event);
+                    }
+                    Output::Close => {
+                        self.land().await?;
+                        return Ok(Some(End::Closing));
+                    }
                 }
             }
             if let Role::Publisher(publisher) = &mut self.role {
@@ -255,6 +281,34 @@ impl Driver {
                 .handle_bytes(Instant::now(), &mut self.buffer)
                 .map_err(io::Error::other)?;
         }
+    }
+
+    /// Gives a player to the threads that write, if all it gets goes over the connection and they take it.
+    fn take_off(&mut self, io: &dyn Io) {
+        if let Role::Player(player) = &mut self.role
+            && self.delivery.is_none()
+            && self.batch.is_empty()
+            && io.socket().is_some()
+            && let Some(reader) = player.leave()
+        {
+            match deliver(&self.app.egress, io, reader) {
+                Ok(delivery) => self.delivery = Some(delivery),
+                Err(reader) => player.come_back(reader),
+            }
+        }
+    }
+
+    /// Takes a player back.
+    async fn land(&mut self) -> io::Result<()> {
+        let Some(delivery) = self.delivery.take() else {
+            return Ok(());
+        };
+        let landed = land(delivery, &self.registration.stop).await?;
+        self.charge(landed.bytes);
+        if let (Role::Player(player), Some(reader)) = (&mut self.role, landed.reader) {
+            player.come_back(reader);
+        }
+        Ok(())
     }
 
     fn handle(&mut self, event: Event) {
@@ -525,7 +579,7 @@ impl Driver {
     }
 
     /// Sends what was fetched, the way the tracks were set up.
-    async fn send_batch(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<()> {
+    async fn send_batch(&mut self, io: &mut Box<dyn Io>) -> io::Result<()> {
         let Role::Player(player) = &mut self.role else {
             self.batch.clear();
             return Ok(());
@@ -547,13 +601,16 @@ impl Driver {
         Ok(())
     }
 
-    async fn stream_ended(&mut self, io: &mut Box<dyn Duplex>, reason: EndReason) {
+    async fn stream_ended(&mut self, io: &mut Box<dyn Io>, reason: EndReason) {
         self.ends(true, format!("the stream ended: {reason}"));
         self.goodbye(io).await;
         self.session.close();
     }
 
-    async fn goodbye(&mut self, io: &mut Box<dyn Duplex>) {
+    async fn goodbye(&mut self, io: &mut Box<dyn Io>) {
+        if self.land().await.is_err() {
+            return;
+        }
         if let Role::Player(player) = &self.role
             && let Some(goodbye) = player.goodbye(&self.app, &self.endpoints)
         {
@@ -579,7 +636,7 @@ impl Driver {
         }
     }
 
-    async fn timed_out(&mut self, io: &mut Box<dyn Duplex>) -> io::Result<()> {
+    async fn timed_out(&mut self, io: &mut Box<dyn Io>) -> io::Result<()> {
         let now = Instant::now();
         if let Role::Publisher(publisher) = &mut self.role {
             if let Err(closed) = publisher.ingest.poll(now) {

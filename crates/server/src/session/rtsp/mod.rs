@@ -7,7 +7,6 @@ mod player;
 pub mod tunnel;
 
 use crate::app::App;
-use crate::dial::Duplex;
 use crate::egress::{WRITE_TIMEOUT, write_all};
 use crate::session::{Accepted, Io, linger};
 use crate::sessions::Registration;
@@ -25,7 +24,7 @@ pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
         tls,
     } = accepted;
     // One level of indirection, so that plain, TLS and tunnelled connections share one driver.
-    let mut io: Box<dyn Duplex> = Box::new(io);
+    let mut io: Box<dyn Io> = Box::new(io);
     let mut driver = Box::new(Driver::new(app.clone(), registration, tls));
     match driver.run(&mut io).await {
         End::Closing => close(driver, &mut io).await,
@@ -38,7 +37,7 @@ pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
 }
 
 /// The stream is let go of before the peer has taken its time.
-async fn close(driver: Box<Driver>, io: &mut Box<dyn Duplex>) {
+async fn close(driver: Box<Driver>, io: &mut Box<dyn Io>) {
     let (_registration, _) = driver.into_parts();
     linger(io).await;
 }
@@ -47,7 +46,7 @@ async fn tunnelled(
     app: Arc<App>,
     registration: Registration,
     tls: bool,
-    io: Box<dyn Duplex>,
+    io: Box<dyn Io>,
     read: BytesMut,
     half: Half,
 ) {
@@ -63,7 +62,7 @@ async fn tunnelled(
             {
                 return;
             }
-            let mut io: Box<dyn Duplex> = Box::new(tunnel);
+            let mut io: Box<dyn Io> = Box::new(tunnel);
             let mut driver = Box::new(Driver::new(app, registration, tls));
             match driver.run(&mut io).await {
                 End::Closing => close(driver, &mut io).await,

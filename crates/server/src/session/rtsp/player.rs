@@ -44,6 +44,19 @@ impl Player {
         }
     }
 
+    /// Its reader, if it is for others to write all that comes to the connection. What is paused stays.
+    pub(super) fn leave(&mut self) -> Option<Reader> {
+        if self.paused || !self.takes_all() {
+            return None;
+        }
+        self.reader.take()
+    }
+
+    /// Takes the reader back.
+    pub(super) fn come_back(&mut self, reader: Reader) {
+        self.reader = Some(reader);
+    }
+
     /// What is to be waited for: media, or no more than the stream's end.
     pub(super) fn waits(&mut self) -> (Option<&mut Reader>, Option<&mut Ended>) {
         match &mut self.reader {

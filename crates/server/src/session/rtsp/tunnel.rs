@@ -1,6 +1,6 @@
 //! RTSP inside HTTP: the connection of a GET carries our bytes, those of POSTs carry the client's, in base64.
 
-use crate::dial::Duplex;
+use crate::session::Io;
 use crate::sessions::Registration;
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
@@ -27,7 +27,7 @@ const READ: usize = 4 * 1024;
 /// The connection of a POST.
 pub struct Half {
     /// Its bytes.
-    pub io: Box<dyn Duplex>,
+    pub io: Box<dyn Io>,
     /// What came after its head.
     pub read: BytesMut,
     /// Keeps it listed while it is used.
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Half {
 
 impl Tunnels {
     /// Opens a tunnel over the connection of a GET. `None` if the cookie is taken.
-    pub fn open(self: &Arc<Self>, cookie: &str, io: Box<dyn Duplex>) -> Option<Tunnel> {
+    pub fn open(self: &Arc<Self>, cookie: &str, io: Box<dyn Io>) -> Option<Tunnel> {
         let (sender, posts) = mpsc::channel(MAX_HALVES);
         let mut tunnels = self.0.lock();
         if tunnels.contains_key(cookie) {
@@ -87,7 +87,7 @@ impl Drop for Name {
 
 /// Both halves as one connection.
 pub struct Tunnel {
-    io: Box<dyn Duplex>,
+    io: Box<dyn Io>,
     posts: mpsc::Receiver<Half>,
     post: Option<Half>,
     decoder: Decoder,
@@ -95,6 +95,8 @@ pub struct Tunnel {
     #[expect(dead_code, reason = "held for its end")]
     name: Name,
 }
+
+impl Io for Tunnel {}
 
 impl AsyncRead for Tunnel {
     fn poll_read(
@@ -143,7 +145,7 @@ impl AsyncRead for Tunnel {
 }
 
 /// Whether the peer has closed its side. What it says is read away, at most a little at a time.
-fn poll_gone(io: &mut Box<dyn Duplex>, context: &mut Context<'_>) -> io::Result<bool> {
+fn poll_gone(io: &mut Box<dyn Io>, context: &mut Context<'_>) -> io::Result<bool> {
     let mut probe = [0; 256];
     let mut read = ReadBuf::new(&mut probe);
     while Pin::new(&mut *io).poll_read(context, &mut read)?.is_ready() {
