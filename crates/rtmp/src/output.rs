@@ -64,6 +64,14 @@ impl<E> Outbox<E> {
         self.queue.pop_front().or_else(|| self.pending())
     }
 
+    /// Gives back memory that is not used now.
+    pub(crate) fn rest(&mut self) {
+        self.queue.shrink_to_fit();
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+    }
+
     fn push(&mut self, output: Output<E>) {
         if self.closed {
             return;

@@ -156,7 +156,10 @@ fn egress(registry: &mut Registry, app: &App) {
     let hold: Family<Thread, Gauge<f64, AtomicU64>> = Family::default();
     let (mut writes, mut blocked, mut written, mut stalled) = (0, 0, 0, 0);
     for (number, view) in app.egress.views().into_iter().enumerate() {
-        let thread = [("thread", number.to_string()), ("backend", view.backend.to_owned())];
+        let thread = [
+            ("thread", number.to_string()),
+            ("backend", view.backend.to_owned()),
+        ];
         let count = i64::try_from(view.viewers).unwrap_or(i64::MAX);
         viewers.get_or_create(&thread).set(count);
         busy.get_or_create(&thread).set(view.busy);
@@ -167,7 +170,11 @@ fn egress(registry: &mut Registry, app: &App) {
         stalled += view.stalled;
     }
     registry.register("egress_players", "Players that a thread writes to", viewers);
-    registry.register("egress_busy_ratio", "Share of its time that a thread is busy, of late", busy);
+    registry.register(
+        "egress_busy_ratio",
+        "Share of its time that a thread is busy, of late",
+        busy,
+    );
     registry.register_with_unit(
         "egress_merge",
         "How long writes to a player are held back now",
@@ -181,7 +188,12 @@ fn egress(registry: &mut Registry, app: &App) {
         "Writes of which the connection took a part or nothing",
         blocked,
     );
-    bytes(registry, "egress_written", "What players' connections took", written);
+    bytes(
+        registry,
+        "egress_written",
+        "What players' connections took",
+        written,
+    );
     counter(
         registry,
         "egress_stalled",

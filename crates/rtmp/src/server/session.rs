@@ -197,6 +197,11 @@ impl ServerSession {
         }
     }
 
+    /// Gives back memory that a conversation needs, and a session that says little does not. For players, of whom there may be thousands.
+    pub fn rest(&mut self) {
+        self.outbox.rest();
+    }
+
     /// The next thing to do; `None` means drained.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outbox.poll()

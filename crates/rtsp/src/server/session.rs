@@ -120,6 +120,11 @@ impl ServerSession {
         self.heard = self.heard.max(now);
     }
 
+    /// Gives back memory that a conversation needs, and a session that says little does not. For players, of whom there may be thousands.
+    pub fn rest(&mut self) {
+        self.outputs.shrink_to_fit();
+    }
+
     /// What to do next; `None` means drained.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

@@ -44,6 +44,14 @@ pub const MEDIA_BLOCK: usize = 64 * 1024;
 /// Size of the blocks that players' messages are read into: a handshake, then a word now and then.
 pub const TALK_BLOCK: usize = 4 * 1024;
 
+/// Size of the blocks that a player's words are read into while it plays: acknowledgements, reports, a goodbye. There may be thousands.
+pub const WORD_BLOCK: usize = 512;
+
+/// Gives back what a buffer has beyond what is in it.
+pub fn shrink(buffer: &mut BytesMut) {
+    *buffer = BytesMut::from(&buffer[..]);
+}
+
 /// Makes room for the next read. A new block is begun only when little of the present one is free: a fresh block for every
 /// read would be pinned whole by one small frame.
 pub fn make_room(buffer: &mut BytesMut, block: usize) {

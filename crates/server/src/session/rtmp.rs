@@ -1,7 +1,7 @@
 //! The driver of one RTMP connection: a publisher or a player.
 
 use super::ingest::flv::Ingest;
-use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, linger, make_room};
+use super::{Accepted, Io, MEDIA_BLOCK, TALK_BLOCK, WORD_BLOCK, linger, make_room, shrink};
 use crate::app::App;
 use crate::containers::{self, RTMP};
 use crate::egress::{Pace, WRITE_TIMEOUT, deliver, land, write_all, write_batch};
@@ -116,12 +116,13 @@ impl<S: Io> Driver<S> {
             if let Some(stop) = self.drain().await? {
                 return Ok(stop);
             }
+            self.take_off();
             let block = match self.role {
                 Role::Publishing { .. } => MEDIA_BLOCK,
-                Role::Nothing | Role::Asking { .. } | Role::Playing { .. } => TALK_BLOCK,
+                Role::Playing { .. } => WORD_BLOCK,
+                Role::Nothing | Role::Asking { .. } => TALK_BLOCK,
             };
             make_room(&mut self.buffer, block);
-            self.take_off();
             let deadline = self.deadline();
             let (asking, reader) = match &mut self.role {
                 Role::Asking { pending, .. } => (Some(pending), None),
@@ -219,7 +220,11 @@ impl<S: Io> Driver<S> {
             && let Some(ready) = reader.take()
         {
             match deliver(&self.app.egress, &self.accepted.io, ready) {
-                Ok(delivery) => self.delivery = Some(delivery),
+                Ok(delivery) => {
+                    self.delivery = Some(delivery);
+                    shrink(&mut self.buffer);
+                    self.session.rest();
+                }
                 Err(back) => *reader = Some(back),
             }
         }

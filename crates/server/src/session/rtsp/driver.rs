@@ -7,7 +7,7 @@ use crate::egress::{Pace, WRITE_TIMEOUT, deliver, land, write_all, write_batch, 
 use crate::link::{Answer, Granted, Pending};
 use crate::maybe::{at, some};
 use crate::session::ingest::rtp::Ingest;
-use crate::session::{Io, MEDIA_BLOCK, TALK_BLOCK, make_room};
+use crate::session::{Io, MEDIA_BLOCK, TALK_BLOCK, WORD_BLOCK, make_room, shrink};
 use crate::sessions::{Registration, plain};
 use crate::udp::{Datagram, Endpoint, Endpoints};
 use bytes::{Bytes, BytesMut};
@@ -184,12 +184,13 @@ impl Driver {
             if let Some(end) = self.settle(io).await? {
                 return Ok(end);
             }
+            self.take_off(io.as_ref());
             let block = match self.role {
                 Role::Publisher(_) => MEDIA_BLOCK,
+                Role::Player(_) if self.delivery.is_some() => WORD_BLOCK,
                 _ => TALK_BLOCK,
             };
             make_room(&mut self.buffer, block);
-            self.take_off(io.as_ref());
             let deadline = self.deadline();
             let reading = !self.session.is_waiting() || self.buffer.len() < MAX_PIPELINED;
             let (mut checking, mut asking, mut reader, mut ended) = (None, None, None, None);
@@ -292,7 +293,12 @@ impl Driver {
             && let Some(reader) = player.leave()
         {
             match deliver(&self.app.egress, io, reader) {
-                Ok(delivery) => self.delivery = Some(delivery),
+                Ok(delivery) => {
+                    self.delivery = Some(delivery);
+                    shrink(&mut self.buffer);
+                    self.session.rest();
+                    self.batch = Batch::default();
+                }
                 Err(reader) => player.come_back(reader),
             }
         }
