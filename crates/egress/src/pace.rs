@@ -64,6 +64,11 @@ impl Pace {
         self.busy
     }
 
+    /// Whether it has been sleeping, as good as all the time.
+    pub fn is_idle(&self) -> bool {
+        self.busy < 0.001
+    }
+
     /// How long writes to one viewer are held back now.
     pub fn hold(&self, merge: Merge) -> Duration {
         match merge {

@@ -72,6 +72,10 @@ impl Room {
     /// # Errors
     ///
     /// No descriptor is left, or the workers have ended. The reader is given back.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the reader comes back whole; once for each viewer"
+    )]
     pub fn deliver(&self, socket: BorrowedFd<'_>, reader: Reader) -> Result<Delivery, (Reader, io::Error)> {
         // Writes go on until the worker has noticed that a session is gone; by then its descriptor may be another connection's.
         let own = match rustix::io::fcntl_dupfd_cloexec(socket, 0) {

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How often viewers that take nothing are looked for, while there are some.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long the load of a worker that has nothing to do any more is remembered.
+const FORGET: Duration = Duration::from_secs(1);
+
 /// What all threads see of a worker.
 pub(crate) struct Shared {
     inbox: Mutex<Inbox>,
@@ -265,13 +268,12 @@ impl Worker {
                 self.give_up(now, backend.as_mut());
                 next_look = now + LOOK;
             }
-            let slept = self.sleep(backend.as_mut(), &mut room)?;
-            pace.slept(Instant::now(), slept);
             let figures = &self.shared.figures;
+            let hold = self.hold.as_micros() as u64;
+            figures.hold_us.store(hold, Ordering::Relaxed);
+            let slept = self.sleep(backend.as_mut(), &mut room, pace.is_idle())?;
+            pace.slept(Instant::now(), slept);
             figures.busy.store(pace.busy().to_bits(), Ordering::Relaxed);
-            figures
-                .hold_us
-                .store(self.hold.as_micros() as u64, Ordering::Relaxed);
             for token in room.drain(..) {
                 self.has_room(token);
             }
@@ -486,14 +488,16 @@ impl Worker {
     }
 
     /// Sleeps until there is something to do. Returns for how long.
-    fn sleep(&self, backend: &mut dyn Backend, room: &mut Vec<Token>) -> io::Result<Duration> {
+    fn sleep(&self, backend: &mut dyn Backend, room: &mut Vec<Token>, idle: bool) -> io::Result<Duration> {
         let now = Instant::now();
         let held = self
             .held
             .front()
             .map(|(time, ..)| time.saturating_duration_since(now));
         let look = (self.blocked > 0).then_some(LOOK);
-        let mut time = [held, look].into_iter().flatten().min();
+        // So that a load that is gone is no longer told of.
+        let forget = (!idle).then_some(FORGET);
+        let mut time = [held, look, forget].into_iter().flatten().min();
         // Whoever adds to the inbox after the look below sees the flag and sets off the alarm.
         self.shared.asleep.store(true, Ordering::SeqCst);
         let inbox = self.shared.inbox.lock();

@@ -67,6 +67,10 @@ pub fn merge(config: &Config) -> Merge {
 }
 
 /// Gives a player to the threads that write, if its connection is a plain socket. Else the reader comes back.
+#[expect(
+    clippy::result_large_err,
+    reason = "the reader comes back whole; once for each player"
+)]
 pub fn deliver<S: Io + ?Sized>(room: &Room, io: &S, reader: Reader) -> Result<Delivery, Reader> {
     let Some(socket) = io.socket() else {
         return Err(reader);

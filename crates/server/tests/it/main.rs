@@ -7,6 +7,7 @@ mod chromium;
 mod clients;
 mod decisions;
 mod edges;
+mod egress;
 mod ffmpeg_source;
 mod files;
 mod hls;

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rtsp", &["rtp", "media"]),
     ("hls", &["container", "media"]),
     ("hub", &["media"]),
+    ("egress", &["hub", "media"]),
     ("lifecycle", &["media"]),
     ("process", &[]),
     ("testpicture", &[]),
@@ -34,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "rtsp",
             "hls",
             "hub",
+            "egress",
             "lifecycle",
             "process",
             "testpicture",
@@ -59,7 +61,7 @@ pub(super) const PURE: &[&str] = &[
 ];
 
 /// Wakes tasks, but runs on none of its own.
-const WITHOUT_RUNTIME: &[&str] = &["hub"];
+const WITHOUT_RUNTIME: &[&str] = &["hub", "egress"];
 
 /// What would bring sockets, timers or tasks into a crate, at any distance.
 const RUNTIME: &[&str] = &[
