@@ -40,7 +40,8 @@ use clap::Parser;
 use cli::{Cli, Command};
 use std::process::ExitCode;
 
-/// Media servers allocate from many threads and keep some allocations for long; mimalloc does both better than glibc.
+/// Media servers allocate from many threads and keep some allocations for long; mimalloc does both better than glibc. Without huge pages
+/// (the feature `no_thp`), which made an idle server 12 MiB larger and served nobody faster.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -120,29 +120,29 @@ pub(super) const KEYS: &[Key] = &[
         Some(|c| &mut c.protocol.options.enable_mp4),
         "Record every stream as MP4 from its start.",
     ),
-    switch(
+    later(
         "protocol.rtmp_demand",
         "0",
         Some(|c| &mut c.protocol.options.rtmp_demand),
-        "Make RTMP and FLV only while somebody plays them.",
+        "RTMP and FLV are always made only while somebody plays them: the first player gets the cached group of pictures at once, as if they had been made all the time.",
     ),
-    switch(
+    later(
         "protocol.rtsp_demand",
         "0",
         Some(|c| &mut c.protocol.options.rtsp_demand),
-        "Make RTSP only while somebody plays it.",
+        "RTSP is always made only while somebody plays it, like RTMP.",
     ),
     later(
         "protocol.ts_demand",
         "0",
         Some(|c| &mut c.protocol.options.ts_demand),
-        "MPEG-TS is always made only while somebody plays it: the first player gets the cached group of pictures at once, as if it had been made all the time.",
+        "MPEG-TS is always made only while somebody plays it, like RTMP.",
     ),
     later(
         "protocol.fmp4_demand",
         "0",
         Some(|c| &mut c.protocol.options.fmp4_demand),
-        "Fragmented MP4 is always made only while somebody plays it, like MPEG-TS.",
+        "Fragmented MP4 is always made only while somebody plays it, like RTMP.",
     ),
     switch(
         "protocol.hls_demand",

@@ -372,21 +372,11 @@ impl Control {
         match self.app.hub.open(key.clone(), stream, Instant::now()) {
             Ok(stream) => {
                 // From now on a new configuration is for other streams: what is described must be what is sent.
-                let style = self.app.rtp_style(&stream);
-                // MPEG-TS and fragmented MP4 are made when the first viewer comes, whatever the options say: the muxer then runs
-                // through the cached group of pictures first, so the viewer cannot tell, and all others save a copy of the stream.
+                let _ = self.app.rtp_style(&stream);
+                // HLS is cut all the time, unless the options say otherwise. All else is made when the first viewer comes, whatever
+                // they say: the muxer then runs through the cached group of pictures, so the viewer cannot tell, and a stream that
+                // nobody watches so costs neither the muxer's time nor its copy.
                 self.app.hls.open(&self.app, &stream, &schemas, &options);
-                // Made for nobody if the options ask for it, so that the first viewer finds it running.
-                if schemas.contains(&media::Schema::Rtmp) && !options.on_demand(media::Schema::Rtmp) {
-                    let flv = self.app.style();
-                    for mux in [crate::containers::FLV, crate::containers::RTMP] {
-                        let _ = stream.attach_eager(mux, || crate::containers::muxer(mux, flv));
-                    }
-                }
-                if schemas.contains(&media::Schema::Rtsp) && !options.on_demand(media::Schema::Rtsp) {
-                    let muxer = || crate::containers::rtsp(&self.app, &stream, style);
-                    let _ = stream.attach_eager(crate::containers::RTSP, muxer);
-                }
             }
             // The engine keeps below the hub's bound and opens a name once, so this does not happen; if it does, the grant
             // that follows finds no stream and the publisher is refused.
