@@ -4,6 +4,7 @@ use crate::admission::LocalMetrics;
 use crate::breaker::State;
 use crate::event::EventName;
 use crate::failure::Class;
+use crate::spool::Work;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -35,6 +36,12 @@ struct PlaneLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndpointLabel {
     endpoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WorkLabels {
+    endpoint: String,
+    work: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +77,8 @@ pub enum Dropped {
     NotWritten,
     /// The endpoint was removed while it waited.
     Removed,
+    /// What was kept on disk of it could not be read back.
+    Damaged,
 }
 
 impl Dropped {
@@ -84,6 +93,7 @@ impl Dropped {
             Self::DiskFull => "disk_full",
             Self::NotWritten => "not_written",
             Self::Removed => "removed",
+            Self::Damaged => "damaged",
         }
     }
 }
@@ -101,6 +111,7 @@ pub struct Metrics {
     waiting: Family<EndpointLabel, Gauge>,
     age: Family<EndpointLabel, Gauge>,
     stored: Family<EndpointLabel, Gauge>,
+    store_failures: Family<WorkLabels, Counter>,
     disabled: Family<EndpointLabel, Gauge>,
     pub(crate) local: LocalMetrics,
 }
@@ -131,6 +142,7 @@ impl Default for Metrics {
             waiting: Family::default(),
             age: Family::default(),
             stored: Family::default(),
+            store_failures: Family::default(),
             disabled: Family::default(),
             local: LocalMetrics::default(),
         }
@@ -200,6 +212,11 @@ impl Metrics {
             self.stored.clone(),
         );
         registry.register(
+            "hook_store_failures",
+            "What the disk that keeps notifications refused, by endpoint and kind of work",
+            self.store_failures.clone(),
+        );
+        registry.register(
             "hook_endpoint_disabled",
             "1 if an endpoint is switched off because of its failures",
             self.disabled.clone(),
@@ -261,6 +278,14 @@ impl Metrics {
             reason: reason.name(),
         };
         self.dropped.get_or_create(&labels).inc_by(count as u64);
+    }
+
+    pub(crate) fn store_failed(&self, endpoint: &str, work: Work) {
+        let labels = WorkLabels {
+            endpoint: endpoint.to_owned(),
+            work: work.name(),
+        };
+        self.store_failures.get_or_create(&labels).inc();
     }
 
     pub(crate) fn dead_letter(&self, endpoint: &str) {

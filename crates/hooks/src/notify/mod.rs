@@ -460,8 +460,9 @@ impl Inner {
         let metrics = &self.plane.shared.metrics;
         match report {
             Report::NotWritten { seq } => {
-                let lost = self.with_outlet(name, |outlet| outlet.is_only_on_disk(seq));
-                metrics.dropped(name, Dropped::NotWritten, usize::from(lost == Some(true)));
+                // Without an outlet nobody has it in memory.
+                let lost = self.with_outlet(name, |outlet| outlet.not_written(seq));
+                metrics.dropped(name, Dropped::NotWritten, usize::from(lost != Some(false)));
             }
             Report::Dropped(dropped) => {
                 let lost = self.with_outlet(name, |outlet| {
@@ -471,6 +472,11 @@ impl Inner {
                 metrics.dropped(name, Dropped::DiskFull, lost.unwrap_or(dropped.len()));
             }
             Report::DeadDropped(count) => metrics.dropped(name, Dropped::DiskFull, count),
+            Report::Damaged(count) => {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                metrics.dropped(name, Dropped::Damaged, count);
+            }
+            Report::Failed(work) => metrics.store_failed(name, work),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::own::OwnEvent;
 use crate::spool::{Loaded, Opened, Spool, Stored};
 use crate::store;
 use media::StreamKey;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -78,6 +79,8 @@ struct Disk {
     /// Reading failed; when to try again.
     again: Option<Instant>,
     stored: Arc<Stored>,
+    /// Events of the queue that are not on disk, because that failed.
+    unwritten: BTreeSet<u64>,
 }
 
 /// What is to be read from disk.
@@ -136,6 +139,7 @@ impl Outlet {
             reading: false,
             again: None,
             stored: opened.stored,
+            unwritten: BTreeSet::new(),
         });
     }
 
@@ -177,6 +181,9 @@ impl Outlet {
         }
         if up_to_date && self.queue.has_room(outgoing.size()) {
             disk.loaded = seq;
+            if !kept {
+                disk.unwritten.insert(seq);
+            }
             self.queue.push(lane.clone(), rank, outgoing.clone(), seq);
         } else if !kept {
             lost.not_written = 1;
@@ -247,8 +254,10 @@ impl Outlet {
         self.queue.finish(lane, next);
     }
 
-    fn done(&self, seq: u64) {
-        if let Some(disk) = &self.disk {
+    fn done(&mut self, seq: u64) {
+        if let Some(disk) = &mut self.disk
+            && !disk.unwritten.remove(&seq)
+        {
             disk.spool.done(&self.name, seq);
         }
     }
@@ -359,6 +368,20 @@ impl Outlet {
         self.disk.as_ref().is_some_and(|disk| seq > disk.loaded)
     }
 
+    /// An event is not on disk. True if it is lost by that; else it is in memory.
+    pub(super) fn not_written(&mut self, seq: u64) -> bool {
+        let lost = self.is_only_on_disk(seq);
+        if !lost && let Some(disk) = &mut self.disk {
+            disk.unwritten.insert(seq);
+            // It may be done with by now, so what is no more is put out of the list at times.
+            if disk.unwritten.len() > 2 * super::queue::MAX_EVENTS {
+                let waiting: BTreeSet<u64> = self.queue.seqs().collect();
+                disk.unwritten.retain(|seq| waiting.contains(seq));
+            }
+        }
+        lost
+    }
+
     /// Events that are not done with.
     pub(super) fn waiting(&self) -> usize {
         let in_memory = self.queue.len();
@@ -386,9 +409,17 @@ impl Outlet {
 
     /// Gives up what is in memory only; how many that were.
     pub(super) fn clear(&mut self) -> usize {
-        let left = self.queue.clear();
+        let only_here = match &self.disk {
+            Some(disk) => self
+                .queue
+                .seqs()
+                .filter(|seq| disk.unwritten.contains(seq))
+                .count(),
+            None => self.queue.len(),
+        };
+        self.queue.clear();
         self.under_way = 0;
-        if self.disk.is_some() { 0 } else { left }
+        only_here
     }
 }
 

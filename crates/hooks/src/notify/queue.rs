@@ -275,9 +275,17 @@ impl Queue {
         self.timers.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Forgets everything; returns how many events that were.
-    pub(crate) fn clear(&mut self) -> usize {
-        std::mem::take(self).events
+    /// Numbers of the events that are not done with.
+    pub(crate) fn seqs(&self) -> impl Iterator<Item = u64> {
+        self.lanes
+            .values()
+            .flat_map(|lane| &lane.items)
+            .map(|item| item.seq)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     /// Removes one event that is not under way, and its lane with the last one.
