@@ -335,6 +335,7 @@ mod tests {
         metrics.plane("decision").in_flight.set(3);
         metrics.breaker("decision", "http://h/p", State::Open);
         metrics.dropped("zlm", Dropped::QueueFull, 1);
+        metrics.store_failed("zlm", Work::Event);
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let mut text = String::new();
@@ -347,6 +348,7 @@ mod tests {
             "hook_inflight{plane=\"decision\"} 3",
             "hook_breaker_state{plane=\"decision\",receiver=\"http://h/p\"} 2",
             "hook_dropped_total{endpoint=\"zlm\",reason=\"queue_full\"} 1",
+            "hook_store_failures_total{endpoint=\"zlm\",work=\"event\"} 1",
         ] {
             assert!(
                 text.lines().any(|found| found == line),

@@ -1,5 +1,7 @@
 //! Notifications that outlive the server: killed in the middle, nothing that was kept is lost.
 
+mod faults;
+
 use crate::clients::{online, publish, tidegate};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +23,16 @@ const VIEWERS: usize = 10_000;
 const CROWD: usize = 50;
 
 async fn serve(hooks: &HookServer, store: &Path) -> Result<TestServer> {
-    let toml = format!(
-        "[general]\nflowThreshold = 0\n[hook]\nstore_dir = \"{}\"\n[[hook_endpoint]]\nname = \"own\"\nurl = \"{}\"\nevents = [\"session.ended\"]\ndurable = true\n",
+    tidegate().toml(config(hooks, store, "")).start().await
+}
+
+/// A durable endpoint `own`, and further lines of `[hook]`.
+fn config(hooks: &HookServer, store: &Path, more: &str) -> String {
+    format!(
+        "[general]\nflowThreshold = 0\n[hook]\nstore_dir = \"{}\"\n{more}[[hook_endpoint]]\nname = \"own\"\nurl = \"{}\"\nevents = [\"session.ended\"]\ndurable = true\n",
         store.display(),
         hooks.url("own"),
-    );
-    tidegate().toml(toml).start().await
+    )
 }
 
 /// Comes, sees something, and goes. False if the server is gone.
