@@ -413,13 +413,7 @@ impl Hooks {
                     result => delivery.result == result,
                 })
         };
-        let mut listed = self.notifier.log(&name).list(max, filter);
-        if &*name == KEYED {
-            listed.extend(self.shared.deliveries.list(max, filter));
-            listed.sort_by_key(|delivery| std::cmp::Reverse(delivery.started_unix_ms));
-            listed.truncate(max);
-        }
-        Ok(listed)
+        Ok(self.notifier.log(&name).list(max, filter))
     }
 
     /// Dead letters of an endpoint behind a position, at most `max`.
@@ -493,11 +487,7 @@ impl Hooks {
         once(self.notifier.inner(), &name, &outgoing).await;
         let id = outgoing.id();
         let found = |delivery: &Delivery| delivery.id == id;
-        let listed = self.notifier.log(&name).list(1, found);
-        let listed = listed
-            .into_iter()
-            .chain(self.shared.deliveries.list(1, found))
-            .next();
+        let listed = self.notifier.log(&name).list(1, found).pop();
         listed.ok_or_else(|| OpsError::Store(format!("\"{name}\" does not get {event}, or is switched off")))
     }
 

@@ -12,6 +12,7 @@ use crate::reply::{self, Answer};
 use crate::report::Reporter;
 use crate::settings::{Endpoint, Settings};
 use crate::sign::Signer;
+use crate::spool::Work;
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
 use hyper::header::{
@@ -37,7 +38,7 @@ pub(crate) struct Shared {
     /// The next `hook_index` of the receivers of the keys: one counter for all hooks, incremented for each attempt.
     hook_index: AtomicU64,
     /// Their last attempts.
-    pub deliveries: Deliveries,
+    pub deliveries: Arc<Deliveries>,
 }
 
 impl Shared {
@@ -48,7 +49,7 @@ impl Shared {
             reporter: Reporter::default(),
             user_agent,
             hook_index: AtomicU64::new(0),
-            deliveries: Deliveries::default(),
+            deliveries: Arc::default(),
         }
     }
 
@@ -243,9 +244,14 @@ impl Plane {
         let outgoing = attempt.outgoing;
         let took = timing.total.unwrap_or_default();
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        attempt.to.log.push(Delivery {
+        let on_disk = attempt.to.log.push(Delivery {
             id: outgoing.id().to_owned(),
             event: outgoing.name,
+            stream: outgoing
+                .stream
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             attempt: attempt.number,
             replay: outgoing.replay,
             started_unix_ms: unix_ms(SystemTime::now()).saturating_sub(millis(took)),
@@ -256,10 +262,13 @@ impl Plane {
             took_ms: millis(took),
             reused: timing.reused,
             status,
-            result: failure.map_or("ok", |failure| failure.class.name()),
+            result: failure.map_or(deliveries::OK, |failure| failure.class.name()),
             detail: failure.map_or_else(String::new, |failure| failure.detail.clone()),
             answer,
         });
+        if !on_disk {
+            self.shared.metrics.store_failed(attempt.to.name, Work::Delivery);
+        }
     }
 
     /// The request, with the headers of the contract first (hooks.md, section 1).

@@ -28,7 +28,7 @@ use crate::hook::Hook;
 use crate::metrics::{Dropped, EndpointState};
 use crate::plane::Plane;
 use crate::settings::{Extra, Settings};
-use crate::spool::{Listener, Report, Spool, Stored, Writer};
+use crate::spool::{Listener, Report, Spool, Stored, Work, Writer};
 use crate::store::Dead;
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
@@ -95,9 +95,11 @@ struct Form<F> {
 }
 
 impl<F: Fn() -> Bytes> Form<F> {
-    fn get(&mut self, vhost: &str, state: Option<State>) -> &Arc<Outgoing> {
+    fn get(&mut self, stream: Option<&StreamKey>, state: Option<State>) -> &Arc<Outgoing> {
         self.made.get_or_insert_with(|| {
+            let vhost = stream.map_or("", StreamKey::vhost);
             let mut outgoing = Outgoing::new(self.name, vhost, (self.make)());
+            outgoing.stream = stream.cloned();
             outgoing.state = state;
             Arc::new(outgoing)
         })
@@ -162,7 +164,7 @@ impl Notifier {
     /// `own`: whether it is to be told in our own form.
     fn tell(&self, event: &Event, own: bool) {
         let settings = self.0.plane.shared.settings();
-        let (hook, vhost) = (event.hook(), event.key().map_or("", StreamKey::vhost));
+        let (hook, key) = (event.hook(), event.key());
         let filtered = event
             .filtered_schema()
             .is_some_and(|schema| !settings.reports_changes_in(schema));
@@ -187,9 +189,7 @@ impl Notifier {
         }
         let form = event.filtered_schema().map(State::Form);
         let online = form.map(|_| State::Online);
-        let lane = event
-            .key()
-            .map_or(LaneKey::Server, |key| LaneKey::Stream(key.clone()));
+        let lane = key.map_or(LaneKey::Server, |key| LaneKey::Stream(key.clone()));
         let metrics = &self.0.plane.shared.metrics;
         let mut outlets = self.0.outlets.lock();
         let Some(outlets) = &mut *outlets else {
@@ -203,13 +203,17 @@ impl Notifier {
                 full,
                 superseded,
                 not_written,
+                refused,
             } = lost;
+            if refused {
+                metrics.store_failed(&outlet.name, Work::Event);
+            }
             metrics.dropped(&outlet.name, Dropped::QueueFull, full);
             metrics.dropped(&outlet.name, Dropped::Superseded, superseded);
             metrics.dropped(&outlet.name, Dropped::NotWritten, not_written);
         };
         if keyed && let Some(outlet) = outlets.get_mut(KEYED) {
-            offer(outlet, zlm.get(vhost, form), false);
+            offer(outlet, zlm.get(key, form), false);
         }
         for (name, extra) in &settings.extras {
             let Some(outlet) = outlets.get_mut(name) else {
@@ -217,10 +221,10 @@ impl Notifier {
             };
             let newest_wins = extra.spec.newest_wins;
             if zlm.wanted && extra.gets(zlm.name) {
-                offer(outlet, zlm.get(vhost, form), newest_wins);
+                offer(outlet, zlm.get(key, form), newest_wins);
             }
             if own.wanted && extra.gets(own.name) {
-                offer(outlet, own.get(vhost, online), newest_wins);
+                offer(outlet, own.get(key, online), newest_wins);
             }
         }
         self.0.count(outlets);
@@ -300,9 +304,12 @@ impl Notifier {
             stays
         });
         for (name, extra) in wanted {
-            let outlet = outlets
-                .entry(name.clone())
-                .or_insert_with(|| Outlet::new(name.clone()));
+            let outlet = outlets.entry(name.clone()).or_insert_with(|| {
+                // The receivers of the keys have one log for questions and news.
+                let keyed = &*name == KEYED;
+                let log = keyed.then(|| self.0.plane.shared.deliveries.clone());
+                Outlet::new(name.clone(), log.unwrap_or_default())
+            });
             let durable = extra.map_or(settings.durable, |extra| extra.spec.durable);
             if let Some((spool, opened)) = opened.remove(&name) {
                 outlet.keep_on_disk(spool, opened);

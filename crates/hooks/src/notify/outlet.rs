@@ -102,10 +102,12 @@ pub(super) struct Lost {
     pub full: usize,
     pub superseded: usize,
     pub not_written: usize,
+    /// It is not on disk, as it should be, because the disk is too slow.
+    pub refused: bool,
 }
 
 impl Outlet {
-    pub(super) fn new(name: Arc<str>) -> Self {
+    pub(super) fn new(name: Arc<str>, log: Arc<Deliveries>) -> Self {
         Self {
             name,
             number: number(),
@@ -120,13 +122,15 @@ impl Outlet {
             last_failure: None,
             disabled: None,
             hook_index: Arc::default(),
-            log: Arc::default(),
+            log,
         }
     }
 
     /// From now on its events are kept on disk, after those that are there.
     pub(super) fn keep_on_disk(&mut self, spool: Spool, opened: Opened) {
         self.last_seq = self.last_seq.max(opened.last_seq);
+        self.log
+            .keep_on_disk(spool.clone(), self.name.clone(), opened.deliveries);
         self.disk = Some(Disk {
             spool,
             number: number(),
@@ -145,6 +149,7 @@ impl Outlet {
 
     /// From now on they are not. Those that are in memory stay there.
     pub(super) fn keep_in_memory(&mut self) {
+        self.log.keep_in_memory();
         self.disk = None;
     }
 
@@ -176,6 +181,7 @@ impl Outlet {
         let up_to_date = disk.loaded >= disk.accepted && !disk.reading;
         let event = form::to_store(seq, lane.to_text(), outgoing, lifetime);
         let kept = disk.spool.append(&self.name, event);
+        lost.refused = !kept;
         if kept {
             disk.accepted = seq;
         }
@@ -217,6 +223,7 @@ impl Outlet {
         else {
             return false;
         };
+        outgoing.stream = lane.stream().cloned();
         // Whoever sends it again wants it to arrive, however old it is.
         (outgoing.born, outgoing.born_unix_ms) = (Instant::now(), unix_ms(SystemTime::now()));
         outgoing.replay = true;
@@ -348,11 +355,15 @@ impl Outlet {
         };
         disk.loaded = part.through.min(disk.accepted).max(disk.loaded);
         let mut unknown = 0;
+        let attempts = self.log.attempts();
         for event in part.events {
             match (form::from_store(&event), LaneKey::from_text(&event.lane)) {
-                (Some(outgoing), Some(lane)) => {
+                (Some(mut outgoing), Some(lane)) => {
+                    outgoing.stream = lane.stream().cloned();
                     let rank = rank_of(outgoing.name);
-                    self.queue.push(lane, rank, Arc::new(outgoing), event.seq);
+                    let tried = attempts.get(&event.id).copied().unwrap_or(0);
+                    self.queue
+                        .push_tried(lane, rank, Arc::new(outgoing), event.seq, tried);
                 }
                 (_, _) => {
                     unknown += 1;
@@ -439,7 +450,14 @@ impl LaneKey {
     pub(super) fn to_text(&self) -> String {
         match self {
             Self::Server => String::new(),
-            Self::Stream(key) => format!("{}/{}/{}", key.vhost(), key.app(), key.stream()),
+            Self::Stream(key) => key.to_string(),
+        }
+    }
+
+    fn stream(&self) -> Option<&StreamKey> {
+        match self {
+            Self::Server => None,
+            Self::Stream(key) => Some(key),
         }
     }
 
@@ -480,7 +498,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_has_too_much_gets_half_and_recovers_slowly() {
-        let mut outlet = Outlet::new("a".into());
+        let mut outlet = Outlet::new("a".into(), Arc::default());
         let now = Instant::now();
         for _ in 0..3 {
             assert!(!outlet.failed(true, String::new(), now));
@@ -502,7 +520,7 @@ mod tests {
 
     #[test]
     fn the_end_of_an_outage_lets_go_on_what_waits_for_its_next_attempt() {
-        let mut outlet = Outlet::new("a".into());
+        let mut outlet = Outlet::new("a".into(), Arc::default());
         let now = Instant::now();
         offer(&mut outlet, Hook::StreamChanged);
         let job = outlet.take(now).unwrap();
@@ -518,7 +536,7 @@ mod tests {
 
     #[test]
     fn one_that_is_switched_off_keeps_its_events() {
-        let mut outlet = Outlet::new("a".into());
+        let mut outlet = Outlet::new("a".into(), Arc::default());
         let now = Instant::now();
         offer(&mut outlet, Hook::StreamChanged);
         outlet.disabled = Some("gone".to_owned());

@@ -8,6 +8,7 @@ mod writer;
 
 pub use writer::{Flusher, Writer};
 
+use crate::deliveries::Delivery;
 use crate::store::{self, Dead, Dropped, Event, Filter, Limits, Log, Synced};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ const CHANNEL: usize = 20_000;
 
 /// Bytes of bodies that may wait with them.
 const CHANNEL_BYTES: usize = 64 * 1024 * 1024;
+
+/// Attempts that may wait in the channel, of some kilobytes at most.
+const MAX_DELIVERIES: usize = 2_000;
 
 /// Longest time that opening a log may take: a gigabyte is read in less than a second from a disk that works.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
@@ -60,6 +64,8 @@ pub(crate) enum Work {
     Sync,
     /// Read events.
     Read,
+    /// Keep an attempt.
+    Delivery,
 }
 
 impl Work {
@@ -71,6 +77,7 @@ impl Work {
             Self::DeadLetter => "dead_letter",
             Self::Sync => "sync",
             Self::Read => "read",
+            Self::Delivery => "delivery",
         }
     }
 }
@@ -110,6 +117,8 @@ pub(crate) struct Opened {
     pub last_seq: u64,
     /// What is in it.
     pub stored: Arc<Stored>,
+    /// The last attempts, the oldest first.
+    pub deliveries: Vec<Delivery>,
 }
 
 /// A part of what waits on disk.
@@ -131,6 +140,7 @@ enum Message {
     Append(Arc<str>, Event),
     Done(Arc<str>, u64),
     Dead(Arc<str>, Box<Dead>),
+    Delivered(Arc<str>, Box<Delivery>),
     Read(Arc<str>, u64, usize, usize, Answer<Loaded>),
     ListDead(Arc<str>, u64, usize, Filter, Answer<Vec<(u64, Dead)>>),
     TakeDead(Arc<str>, Vec<String>, Answer<Vec<Dead>>),
@@ -146,6 +156,8 @@ pub(crate) struct Spool {
     sender: SyncSender<Message>,
     /// Bytes of events that wait in the channel.
     under_way: Arc<AtomicUsize>,
+    /// Attempts that wait there.
+    deliveries: Arc<AtomicUsize>,
 }
 
 impl Spool {
@@ -159,9 +171,15 @@ impl Spool {
         let (sender, receiver) = mpsc::sync_channel(CHANNEL);
         let (jobs, waiting) = mpsc::channel();
         let flusher = Flusher::new(waiting, sender.clone());
-        let under_way = Arc::<AtomicUsize>::default();
-        let writer = Writer::new(receiver, jobs, dir, Limits::new(max_bytes), under_way.clone());
-        Ok((Self { sender, under_way }, writer, flusher))
+        let (under_way, deliveries) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let waiting = (under_way.clone(), deliveries.clone());
+        let writer = Writer::new(receiver, jobs, dir, Limits::new(max_bytes), waiting);
+        let spool = Self {
+            sender,
+            under_way,
+            deliveries,
+        };
+        Ok((spool, writer, flusher))
     }
 
     /// Keeps an event. False if it cannot be kept, because the disk is too slow.
@@ -191,6 +209,19 @@ impl Spool {
         self.sender
             .try_send(Message::Dead(endpoint.clone(), Box::new(dead)))
             .is_ok()
+    }
+
+    /// Keeps an attempt. False if that cannot be done, because the disk is too slow: events go first.
+    pub(crate) fn delivered(&self, endpoint: &Arc<str>, delivery: &Delivery) -> bool {
+        let waiting = self.deliveries.fetch_add(1, Relaxed);
+        let sent = waiting < MAX_DELIVERIES && {
+            let message = Message::Delivered(endpoint.clone(), Box::new(delivery.clone()));
+            self.sender.try_send(message).is_ok()
+        };
+        if !sent {
+            self.deliveries.fetch_sub(1, Relaxed);
+        }
+        sent
     }
 
     /// Opens the log of an endpoint.

@@ -1,7 +1,8 @@
 //! What the threads of the store do.
 
 use super::{Listener, Loaded, Message, Opened, Report, SYNC_EVERY, Stored, Work};
-use crate::store::{self, Dead, DeadLetters, Event, Limits, Log, Syncing};
+use crate::deliveries::Delivery;
+use crate::store::{self, Dead, DeadLetters, DeliveryLog, Event, Limits, Log, Syncing};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,9 @@ use std::time::{Duration, Instant};
 /// How often a failing disk is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// The folder of dead letters within that of an endpoint.
+/// The folders of dead letters and of attempts within that of an endpoint.
 const DEAD: &str = "dead";
+const DELIVERIES: &str = "deliveries";
 
 /// Times in a row that a file cannot be read before it is given up.
 const GIVE_UP_AFTER: u32 = 5;
@@ -39,8 +41,11 @@ pub struct Writer {
     logs: HashMap<Arc<str>, OpenLog>,
     dead: HashMap<Arc<str>, DeadLetters>,
     dead_unsynced: bool,
+    /// Those of endpoints whose log is open.
+    deliveries: HashMap<Arc<str>, DeliveryLog>,
     listener: Arc<Mutex<Option<Listener>>>,
-    under_way: Arc<AtomicUsize>,
+    /// Of the [`super::Spool`]: bytes of events, and attempts.
+    waiting: (Arc<AtomicUsize>, Arc<AtomicUsize>),
     reported: Option<Instant>,
     /// The last event could not be written.
     failing: bool,
@@ -72,7 +77,7 @@ impl Writer {
         jobs: mpsc::Sender<(Arc<str>, Syncing)>,
         dir: &Path,
         limits: Limits,
-        under_way: Arc<AtomicUsize>,
+        waiting: (Arc<AtomicUsize>, Arc<AtomicUsize>),
     ) -> Self {
         Self {
             receiver,
@@ -82,8 +87,9 @@ impl Writer {
             logs: HashMap::new(),
             dead: HashMap::new(),
             dead_unsynced: false,
+            deliveries: HashMap::new(),
             listener: Arc::default(),
-            under_way,
+            waiting,
             reported: None,
             failing: false,
         }
@@ -179,6 +185,7 @@ impl Writer {
             Message::Close(endpoint, purge) => {
                 self.logs.remove(&endpoint);
                 self.dead.remove(&endpoint);
+                self.deliveries.remove(&endpoint);
                 if purge && let Err(error) = std::fs::remove_dir_all(self.dir.join(&*endpoint)) {
                     let missing = error.kind() == std::io::ErrorKind::NotFound;
                     if !missing {
@@ -195,6 +202,13 @@ impl Writer {
                 }
             }
             Message::Dead(endpoint, dead) => self.put_aside(&endpoint, *dead),
+            Message::Delivered(endpoint, delivery) => {
+                self.waiting.1.fetch_sub(1, Relaxed);
+                if let Some(log) = self.deliveries.get_mut(&endpoint) {
+                    let result = log.push(*delivery);
+                    self.check(&endpoint, Work::Delivery, result);
+                }
+            }
             Message::Read(endpoint, after, max, bytes, answer) => {
                 let _ = answer.send(self.read(&endpoint, after, max, bytes));
             }
@@ -222,6 +236,7 @@ impl Writer {
             return Ok(Opened {
                 last_seq: open.log.last_seq().max(open.seen),
                 stored: open.stored.clone(),
+                deliveries: self.last_deliveries(endpoint),
             });
         }
         let folder = self.dir.join(&**endpoint);
@@ -250,6 +265,7 @@ impl Writer {
         let opened = Opened {
             last_seq: seen,
             stored: stored.clone(),
+            deliveries: self.last_deliveries(endpoint),
         };
         let open = OpenLog {
             log,
@@ -261,8 +277,36 @@ impl Writer {
         Ok(opened)
     }
 
+    /// What is known of earlier attempts: for people to look at, so nothing fails because of it.
+    fn last_deliveries(&mut self, endpoint: &Arc<str>) -> Vec<Delivery> {
+        let last = match self.deliveries.get_mut(endpoint) {
+            Some(log) => log.last(),
+            None => self.open_deliveries(endpoint),
+        };
+        last.unwrap_or_else(|error| {
+            self.check::<()>(endpoint, Work::Delivery, Err(error));
+            Vec::new()
+        })
+    }
+
+    fn open_deliveries(&mut self, endpoint: &Arc<str>) -> Result<Vec<Delivery>, store::Error> {
+        let folder = self.dir.join(&**endpoint).join(DELIVERIES);
+        let (mut log, recovered) = DeliveryLog::open(&folder)?;
+        if recovered.damaged > 0 {
+            tracing::warn!(
+                endpoint = &**endpoint,
+                folder = %folder.display(),
+                damaged = recovered.damaged,
+                "the log of deliveries was damaged; what could be read was kept"
+            );
+        }
+        let last = log.last()?;
+        self.deliveries.insert(endpoint.clone(), log);
+        Ok(last)
+    }
+
     fn append(&mut self, endpoint: &Arc<str>, event: &Event) -> bool {
-        self.under_way.fetch_sub(event.body.len(), Relaxed);
+        self.waiting.0.fetch_sub(event.body.len(), Relaxed);
         let Some(open) = self.logs.get_mut(endpoint) else {
             self.report(endpoint, Report::NotWritten { seq: event.seq });
             return false;
