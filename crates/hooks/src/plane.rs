@@ -10,6 +10,7 @@ use crate::failure::{Class, Failure, NetworkCode};
 use crate::metrics::{Metrics, PlaneMetrics};
 use crate::reply::{self, Answer};
 use crate::report::Reporter;
+use crate::sent::Sent;
 use crate::settings::{Endpoint, Settings};
 use crate::sign::Signer;
 use crate::spool::Work;
@@ -168,6 +169,15 @@ impl Plane {
 
     /// Makes one attempt within its time limit, waiting for its turn not counted.
     pub(crate) async fn attempt(&self, attempt: &Attempt<'_>) -> Result<Answer, Failure> {
+        self.attempt_shown(attempt, None).await
+    }
+
+    /// The same; `shown` becomes the request, if it came to one.
+    pub(crate) async fn attempt_shown(
+        &self,
+        attempt: &Attempt<'_>,
+        shown: Option<&mut Option<Sent>>,
+    ) -> Result<Answer, Failure> {
         let (event, to) = (attempt.outgoing.name, &attempt.to);
         let target = match &to.endpoint.target {
             Ok(target) => target,
@@ -189,6 +199,7 @@ impl Plane {
             .deadline
             .map_or(started + limit, |deadline| deadline.min(started + limit));
         let request = self.request(attempt, target, started);
+        let copy = shown.is_some().then(|| request.clone());
         let mut timing = Timing::start();
         let answered = match timeout_at(end, self.client.post(&slot, request, &mut timing)).await {
             Ok(answered) => answered,
@@ -196,6 +207,9 @@ impl Plane {
         };
         timing.end();
         drop(permit);
+        if let (Some(shown), Some(request)) = (shown, copy) {
+            *shown = Some(Sent::new(target, &request, &timing));
+        }
         let (status, answer) = match &answered {
             Ok(reply) => (reply.status, deliveries::beginning(&reply.body)),
             Err(_) => (0, String::new()),

@@ -108,6 +108,31 @@ fn assert_ok(got: &Answered) {
 }
 
 #[tokio::test]
+async fn a_try_shows_the_request_of_http2() {
+    let (address, mut requests) = listen_http2(h2::server::Builder::new()).await;
+    let hooks = hooks(settings_for(address));
+    let receiver = async {
+        let arrived = requests.recv().await.unwrap();
+        let headers = arrived.request.headers().clone();
+        arrived.yes();
+        headers
+    };
+    let (tested, headers) = tokio::join!(hooks.test("zlm", "on_play"), receiver);
+    let shown = tested.unwrap().request.unwrap();
+    assert_eq!(shown.version, Some("HTTP/2"));
+    assert_eq!(shown.url, format!("https://{address}/hook?***"));
+    let shown: std::collections::BTreeMap<_, _> = shown
+        .headers
+        .iter()
+        .map(|header| (&*header.name, &*header.value))
+        .collect();
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+    assert_eq!(shown, headers.collect());
+}
+
+#[tokio::test]
 async fn fifty_calls_at_once_share_one_connection() {
     let (address, mut requests) = listen_http2(h2::server::Builder::new()).await;
     let hooks = hooks(settings_for(address));

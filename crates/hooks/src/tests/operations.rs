@@ -4,7 +4,7 @@ use super::endpoints::{endpoint, registered, with};
 use super::notifications::{Running, metric, over, removed, report};
 use super::script::{Receiver, response, settings, yes};
 use crate::hook::Hook;
-use crate::ops::OpsError;
+use crate::ops::{OpsError, Tested};
 use crate::store::Filter;
 use crate::{EventName, Settings};
 use config::HookEndpoint;
@@ -360,7 +360,7 @@ async fn every_event_can_be_tried_out() {
     let mut tried = 0;
     for hook in Hook::ALL {
         match running.hooks.test("zlm", hook.name()).await {
-            Ok(delivery) => {
+            Ok(Tested { delivery, .. }) => {
                 tried += 1;
                 let result = if hook == Hook::Play { "denied" } else { "ok" };
                 assert_eq!((delivery.result, delivery.status), (result, 200), "{hook}");
@@ -371,13 +371,56 @@ async fn every_event_can_be_tried_out() {
     }
     assert!(tried >= 13, "{tried}");
     for event in crate::own::OwnEvent::ALL {
-        let delivery = running.hooks.test("a", event.name()).await.unwrap();
+        let delivery = running.hooks.test("a", event.name()).await.unwrap().delivery;
         assert_eq!(delivery.result, "ok");
     }
     assert!(running.hooks.test("a", "no.such").await.is_err());
     assert!(running.hooks.test("nobody", "stream.online").await.is_err());
     let last = receiver.received().pop().unwrap();
     assert_eq!(last.body["data"]["stream"], "example");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_shows_the_request_as_it_was_sent_without_its_secrets() {
+    let receiver = Receiver::new(|_| yes());
+    let fields = [
+        ("url", "http://user:pass@receiver/a/b?token=hidden"),
+        ("secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("headers", "X-Token: hidden"),
+    ];
+    let settings = with(&[endpoint("a", fields)]);
+    let running = Running::start(over(settings, &receiver));
+    let shown = running
+        .hooks
+        .test("a", "stream.online")
+        .await
+        .unwrap()
+        .request
+        .unwrap();
+    assert_eq!((&*shown.method, &*shown.url), ("POST", "http://receiver/a/b?***"));
+    assert_eq!(shown.version, Some("HTTP/1.1"));
+    let received = receiver.received().remove(0);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&shown.body).unwrap(),
+        received.body
+    );
+    assert_eq!(shown.headers.len(), received.headers.len());
+    for (shown, (name, value)) in shown.headers.iter().zip(&received.headers) {
+        assert_eq!(&shown.name, name);
+        let hidden = ["Authorization", "X-Token"].contains(&&**name);
+        assert_eq!(shown.value, if hidden { "***" } else { value }, "{name}");
+    }
+    for name in [
+        "Authorization",
+        "X-Token",
+        "Webhook-Signature",
+        "Content-Length",
+        "X-Vhost",
+    ] {
+        assert!(shown.headers.iter().any(|header| header.name == name), "{name}");
+    }
+    let text = serde_json::to_string(&shown).unwrap();
+    assert!(!text.contains("hidden") && !text.contains("pass"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -396,6 +396,41 @@ async fn serve_durable(hooks: &HookServer, names: &[&str], folder: &Path) -> Res
     .await
 }
 
+/// What a try shows is what the receiver got, but for secrets.
+async fn shows_the_request(operator: &Operator<'_>, hooks: &HookServer) -> Result<()> {
+    let url = hooks.url("shown").replace("http://", "http://user:hidden@") + "?token=hidden";
+    let add = ["add", "shown", &url, "headers=X-Token: hidden"];
+    operator.run(&add).await?;
+    let text = operator.run(&["test", "shown", "stream.online"]).await?;
+    let call = hooks.wait_for_count("shown", 1, SOON).await.remove(0);
+    let line = format!("POST {}?*** HTTP/1.1\n", hooks.url("shown"));
+    assert!(text.starts_with(&line), "{text}");
+    let signature = call.headers.get("webhook-signature").context("a signature")?;
+    for part in [
+        &format!("\nWebhook-Signature: {signature}\n"),
+        &format!("\n\n{}\n\n200\n", String::from_utf8(call.raw.clone())?),
+        "\nAuthorization: ***\n",
+        "\nX-Token: ***\n",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let json = operator.json(&["test", "shown", "stream.offline"]).await?;
+    let call = hooks.wait_for_count("shown", 2, SOON).await.remove(1);
+    let request = &json["data"]["request"];
+    for header in request["headers"].as_array().context("headers")? {
+        let name = header["name"].as_str().context("a name")?;
+        let sent = call.headers.get(name).context("a header that was not sent")?;
+        let hidden = ["Authorization", "X-Token"].contains(&name);
+        assert_eq!(header["value"], if hidden { "***" } else { sent }, "{name}");
+    }
+    assert_eq!(request["body"].as_str().context("a body")?.as_bytes(), call.raw);
+    for shown in [&text, &json.to_string()] {
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
+    operator.run(&["remove", "shown"]).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_operator_adds_an_endpoint_tries_it_and_takes_it_away() -> Result<()> {
     let hooks = HookServer::start_consenting().await?;
@@ -428,6 +463,7 @@ async fn an_operator_adds_an_endpoint_tries_it_and_takes_it_away() -> Result<()>
         .await?;
     let tested = hooks.wait_for_count("billing", 1, SOON).await.remove(0);
     assert_eq!(tested.body["data"]["stream"], "example");
+    shows_the_request(&operator, &hooks).await?;
     operator
         .line(&["test", "zlm", "on_play"], &["on_play", "ok", "200"])
         .await?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use testkit::fixture::Fixture;
 use testkit::hook::{Answer, HookServer, Request};
 use testkit::server::TestServer;
+use testkit::tool::Tool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -178,6 +179,73 @@ async fn a_server_that_is_killed_among_ten_thousand_events_loses_none_of_them() 
         "one that comes twice has the same id"
     );
     assert_eq!(viewers.len() as u64, last);
+    Ok(())
+}
+
+#[tokio::test]
+async fn attempts_are_remembered_over_a_kill_and_counted_on() -> Result<()> {
+    let hooks = HookServer::start(|_| Answer::Status(503)).await?;
+    let store = tempfile::tempdir()?;
+    let mut server = serve(&hooks, store.path()).await?;
+    let publisher = publish(Fixture::H264AacShortGop, &server.url_rtmp("live/a")).await?;
+    online(&server, "live", "a").await;
+    assert_eq!(crowd(&server, &["a"], 0..1).await, 1);
+    let deliveries = async |server: &TestServer| {
+        let listed = server.api("getHookDeliveries", &[("name", "own")]).await;
+        listed["data"].as_array().cloned().unwrap_or_default()
+    };
+    // The first attempt, and the one of 5 s later.
+    server
+        .poll("two attempts", SOON, async |server| {
+            (deliveries(server).await.len() >= 2).then_some(())
+        })
+        .await;
+    let before = deliveries(&server).await;
+    assert_eq!(
+        (&before[0]["attempt"], &before[0]["status"]),
+        (&2.into(), &503.into())
+    );
+    assert_eq!(before[0]["stream"], "__defaultVhost__/live/a");
+    // Everybody sees the same: the API, and who looks at the file.
+    server
+        .poll("they are on disk", SOON, async |_| {
+            let path = store.path().join("own/deliveries/00000000000000000001.log");
+            let bytes = std::fs::read(path).unwrap_or_default();
+            let id = before[0]["id"].as_str().unwrap_or("none").as_bytes();
+            (bytes.windows(id.len()).filter(|window| *window == id).count() == 2).then_some(())
+        })
+        .await;
+    server.kill().await?;
+    drop(publisher);
+    hooks.set_script(|_| Answer::ok());
+    let server = serve(&hooks, store.path()).await?;
+    let calls = hooks.wait_for(|calls| calls.len() >= 3, SOON).await;
+    assert_eq!(calls[2].headers.get("tidegate-attempt"), Some("3"));
+    let after = server
+        .poll("the third attempt is in the log", SOON, async |server| {
+            Some(deliveries(server).await).filter(|after| after.len() >= 3)
+        })
+        .await;
+    assert_eq!(after[after.len() - 2..], before);
+    assert_eq!(after[0]["id"], before[0]["id"]);
+    let text = Tool::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args([
+            "hooks",
+            "log",
+            "own",
+            "--result",
+            "status",
+            "--url",
+            &server.url_http(""),
+        ])
+        .env("TIDEGATE_API__SECRET", server.secret())
+        .run(SOON)
+        .await?
+        .stdout_text();
+    let failed = text
+        .lines()
+        .filter(|line| line.contains(" 503 ") && line.contains("/live/a"));
+    assert_eq!(failed.count(), 2, "{text}");
     Ok(())
 }
 
