@@ -34,6 +34,18 @@ struct PlaneLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ConnectionLabels {
+    plane: &'static str,
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ConnectLabels {
+    plane: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndpointLabel {
     endpoint: String,
 }
@@ -105,6 +117,8 @@ pub struct Metrics {
     duration: Family<EventLabel, Histogram, fn() -> Histogram>,
     queue_length: Family<PlaneLabel, Gauge>,
     in_flight: Family<PlaneLabel, Gauge>,
+    connections: Family<ConnectionLabels, Gauge>,
+    connects: Family<ConnectLabels, Counter>,
     breaker_state: Family<BreakerLabels, Gauge>,
     dropped: Family<DropLabels, Counter>,
     dead_letters: Family<EndpointLabel, Counter>,
@@ -136,6 +150,8 @@ impl Default for Metrics {
             duration: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             queue_length: Family::default(),
             in_flight: Family::default(),
+            connections: Family::default(),
+            connects: Family::default(),
             breaker_state: Family::default(),
             dropped: Family::default(),
             dead_letters: Family::default(),
@@ -154,11 +170,71 @@ impl Default for Metrics {
 pub(crate) struct PlaneMetrics {
     pub(crate) waiting: Gauge,
     pub(crate) in_flight: Gauge,
+    pub(crate) connections: Connections,
+}
+
+/// Counts the connections of a plane.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    http1: Gauge,
+    http2: Gauge,
+    plane: &'static str,
+    connects: Family<ConnectLabels, Counter>,
+}
+
+/// A connection that is there, until dropped.
+#[derive(Debug)]
+pub(crate) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A connection that is being made. Dropped, it was given up.
+pub(crate) struct Connecting<'a> {
+    connections: &'a Connections,
+    result: &'static str,
+}
+
+impl Connections {
+    /// One is there.
+    pub(crate) fn open(&self, http2: bool) -> Open {
+        let gauge = if http2 { &self.http2 } else { &self.http1 };
+        gauge.inc();
+        Open(gauge.clone())
+    }
+
+    /// One is begun.
+    pub(crate) const fn begin(&self) -> Connecting<'_> {
+        Connecting {
+            connections: self,
+            result: "given_up",
+        }
+    }
+}
+
+impl Connecting<'_> {
+    /// It was made, or failed.
+    pub(crate) fn end(mut self, class: Option<Class>) {
+        self.result = class.map_or("ok", Class::name);
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        let labels = ConnectLabels {
+            plane: self.connections.plane,
+            result: self.result,
+        };
+        self.connections.connects.get_or_create(&labels).inc();
+    }
 }
 
 impl Metrics {
     /// Makes them known to a registry, as `hook_requests_total`, `hook_duration_seconds`, `hook_queue_length`, `hook_inflight`,
-    /// `hook_breaker_state` `hook_dropped_total` and those of each endpoint, and those of the decisions that are made here: `hook_cache_hits_total`,
+    /// `hook_connections`, `hook_connects_total`, `hook_breaker_state`, `hook_dropped_total` and those of each endpoint, and those of the decisions that are made here: `hook_cache_hits_total`,
     /// `hook_cache_entries`, `hook_cache_evictions_total`, `hook_fail_open_total`, `hook_throttled_total`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
@@ -180,6 +256,16 @@ impl Metrics {
             "hook_inflight",
             "Calls under way, by plane",
             self.in_flight.clone(),
+        );
+        registry.register(
+            "hook_connections",
+            "Connections to receivers, idle ones included, by plane and version of HTTP",
+            self.connections.clone(),
+        );
+        registry.register(
+            "hook_connects",
+            "Connections to receivers that were begun, by plane and what came of it",
+            self.connects.clone(),
         );
         registry.register(
             "hook_breaker_state",
@@ -225,7 +311,17 @@ impl Metrics {
     }
 
     pub(crate) fn plane(&self, plane: &'static str) -> PlaneMetrics {
+        let connections = |version| {
+            self.connections
+                .get_or_create_owned(&ConnectionLabels { plane, version })
+        };
         PlaneMetrics {
+            connections: Connections {
+                http1: connections("1.1"),
+                http2: connections("2"),
+                plane,
+                connects: self.connects.clone(),
+            },
             waiting: self.queue_length.get_or_create_owned(&PlaneLabel { plane }),
             in_flight: self.in_flight.get_or_create_owned(&PlaneLabel { plane }),
         }
