@@ -396,6 +396,24 @@ async fn serve_durable(hooks: &HookServer, names: &[&str], folder: &Path) -> Res
     .await
 }
 
+/// An answer is what the served OpenAPI document says. For what schemathesis does not call, because it would connect to made-up hosts.
+async fn as_described(server: &TestServer, endpoint: &str, answer: &Value) -> Result<()> {
+    let mut document: Value = server.get("/index/api/openapi.json").await?.json()?;
+    let place =
+        format!("/paths/~1index~1api~1{endpoint}/post/responses/200/content/application~1json/schema");
+    ensure!(document.pointer(&place).is_some(), "{place} in {document}");
+    document["$ref"] = format!("#{place}").into();
+    let validator = jsonschema::validator_for(&document)?;
+    let errors: Vec<_> = validator
+        .iter_errors(answer)
+        .map(|error| error.to_string())
+        .collect();
+    ensure!(errors.is_empty(), "{errors:#?}");
+    // And it is not so because anything would do.
+    ensure!(!validator.is_valid(&json!({"code": 0, "data": {"request": 1}})));
+    Ok(())
+}
+
 /// What a try shows is what the receiver got, but for secrets.
 async fn shows_the_request(operator: &Operator<'_>, hooks: &HookServer) -> Result<()> {
     let url = hooks.url("shown").replace("http://", "http://user:hidden@") + "?token=hidden";
@@ -427,6 +445,10 @@ async fn shows_the_request(operator: &Operator<'_>, hooks: &HookServer) -> Resul
     for shown in [&text, &json.to_string()] {
         assert!(!shown.contains("hidden"), "{shown}");
     }
+    as_described(operator.0, "testHookEndpoint", &json).await?;
+    let log = operator.json(&["log", "shown"]).await?;
+    assert_eq!(log["data"].as_array().map(Vec::len), Some(2));
+    as_described(operator.0, "getHookDeliveries", &log).await?;
     operator.run(&["remove", "shown"]).await?;
     Ok(())
 }
