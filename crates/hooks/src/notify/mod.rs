@@ -28,7 +28,7 @@ use crate::hook::Hook;
 use crate::metrics::{Dropped, EndpointState};
 use crate::plane::Plane;
 use crate::settings::{Extra, Settings};
-use crate::spool::{Listener, Report, Spool, Stored, Work, Writer};
+use crate::spool::{Listener, Opened, Report, Spool, Stored, Work, Writer};
 use crate::store::Dead;
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
@@ -284,7 +284,7 @@ impl Notifier {
                     Err(error) => tracing::error!(
                         endpoint = &**name,
                         error,
-                        "notifications of this endpoint cannot be kept on disk; they are kept in memory only"
+                        "notifications of this endpoint cannot be kept on disk; they are kept in memory only until that works"
                     ),
                 }
             }
@@ -434,11 +434,7 @@ impl Inner {
         self.wake.notify_one();
     }
 
-    fn open(
-        &self,
-        name: &Arc<str>,
-        writer: Option<&mut Writer>,
-    ) -> Result<(Spool, crate::spool::Opened), String> {
+    fn open(&self, name: &Arc<str>, writer: Option<&mut Writer>) -> Result<(Spool, Opened), String> {
         let spool = self
             .spool
             .get()
@@ -448,6 +444,47 @@ impl Inner {
             None => spool.open_blocking(name)?,
         };
         Ok((spool.clone(), opened))
+    }
+
+    /// Endpoints whose events should be on disk and are not, because that failed.
+    fn not_on_disk(&self) -> Vec<(Arc<str>, Spool)> {
+        let Some(spool) = self.spool.get() else {
+            return Vec::new();
+        };
+        let settings = self.plane.shared.settings();
+        let outlets = self.outlets.lock();
+        let outlets = outlets.iter().flat_map(BTreeMap::values);
+        outlets
+            .filter(|outlet| !outlet.is_durable() && settings.is_durable(&outlet.name))
+            .map(|outlet| (outlet.name.clone(), spool.clone()))
+            .collect()
+    }
+
+    /// What came of trying it again.
+    fn opened(&self, name: &Arc<str>, spool: &Spool, opened: Result<Opened, String>) {
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::warn!(
+                    endpoint = &**name,
+                    error,
+                    "notifications of this endpoint still cannot be kept on disk"
+                );
+                return;
+            }
+        };
+        let wanted = self.plane.shared.settings().is_durable(name);
+        let used = self.with_outlet(name, |outlet| {
+            if wanted && !outlet.is_durable() {
+                tracing::info!(endpoint = &**name, "notifications are kept on disk from now on");
+                outlet.keep_on_disk(spool.clone(), opened);
+            }
+            outlet.is_durable()
+        });
+        if used != Some(true) {
+            spool.close(name, false);
+        }
+        self.wake();
     }
 
     /// Counts what waits, and tells those who wait for nothing to be left.

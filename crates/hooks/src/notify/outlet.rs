@@ -143,7 +143,8 @@ impl Outlet {
             reading: false,
             again: None,
             stored: opened.stored,
-            unwritten: BTreeSet::new(),
+            // What waits by now is not there, and has numbers that others on disk may have: done with, it must not take those along.
+            unwritten: self.queue.seqs().collect(),
         });
     }
 
