@@ -5,7 +5,7 @@ mod faults;
 use crate::clients::{online, publish, tidegate};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use testkit::fixture::Fixture;
 use testkit::hook::{Answer, HookServer, Request};
@@ -78,10 +78,14 @@ async fn stored(server: &TestServer) -> u64 {
 }
 
 async fn count(server: &TestServer, what: &str) -> u64 {
+    count_of(server, "own", what).await
+}
+
+async fn count_of(server: &TestServer, name: &str, what: &str) -> u64 {
     let listed = server.api("listHookEndpoints", &[]).await;
-    let own = listed["data"].as_array().into_iter().flatten();
-    let own = own.into_iter().find(|endpoint| endpoint["name"] == "own");
-    own.map_or(0, |own| own[what].as_u64().unwrap_or(0))
+    let endpoints = listed["data"].as_array().into_iter().flatten();
+    let endpoint = endpoints.into_iter().find(|endpoint| endpoint["name"] == name);
+    endpoint.map_or(0, |endpoint| endpoint[what].as_u64().unwrap_or(0))
 }
 
 fn seq(request: &Request) -> u64 {
@@ -180,6 +184,75 @@ async fn a_server_that_is_killed_among_ten_thousand_events_loses_none_of_them() 
     );
     assert_eq!(viewers.len() as u64, last);
     Ok(())
+}
+
+/// The receivers of the keys: what tells of streams and of recordings comes after a kill, in order and without a gap.
+#[tokio::test]
+async fn recordings_and_streams_are_told_after_a_kill() -> Result<()> {
+    let mut hooks = HookServer::start_consenting().await?;
+    hooks.down().await;
+    let store = tempfile::tempdir()?;
+    let config = format!(
+        "{}durable=1\nstore_dir={}\n[hls]\nsegDur=1\nsegNum=0\nbroadcastRecordTs=1\n",
+        hooks.ini(&["on_record_ts", "on_stream_changed"]),
+        store.path().display(),
+    );
+    let mut server = tidegate().config(config.clone()).start().await?;
+    let publisher = publish(Fixture::H264AacShortGop, &server.url_rtmp("live/a")).await?;
+    let www = server.folder().join("www");
+    let segments = || {
+        let told = |path: &Path| path.extension().is_some_and(|extension| extension == "ts");
+        files_below(&www).filter(|path| told(path)).count()
+    };
+    server
+        .poll("segments are on disk", SOON, async |_| {
+            (segments() >= 4).then_some(())
+        })
+        .await;
+    // The newest may not have been told yet.
+    let recorded = segments() - 1;
+    let known = count_of(&server, "zlm", "stored").await;
+    server.kill().await?;
+    drop(publisher);
+
+    hooks.up().await?;
+    let server = tidegate().config(config).start().await?;
+    server
+        .poll("everything has come", SOON, async |server| {
+            (count_of(server, "zlm", "waiting").await == 0).then_some(())
+        })
+        .await;
+    let calls = hooks.all();
+    let mut numbers: Vec<_> = calls.iter().map(seq).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    numbers.dedup();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert!(numbers.len() as u64 >= known, "{} of {known}", numbers.len());
+    let of = |hook: &str| calls.iter().filter(|call| call.hook == hook).count();
+    assert!(
+        of("on_record_ts") >= recorded,
+        "{} of {recorded}",
+        of("on_record_ts")
+    );
+    assert!(
+        of("on_stream_changed") >= 3,
+        "RTMP, RTSP and HLS at least: {}",
+        of("on_stream_changed")
+    );
+    Ok(())
+}
+
+/// All files in a folder and those below it.
+fn files_below(folder: &Path) -> Box<dyn Iterator<Item = PathBuf>> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    Box::new(entries.flat_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            files_below(&path)
+        } else {
+            Box::new(std::iter::once(path))
+        }
+    }))
 }
 
 #[tokio::test]
