@@ -14,13 +14,12 @@ use testkit::server::TestServer;
 /// Room for about a thousand events.
 const DISK: u64 = 1024 * 1024;
 
-/// A counter of the metrics; 0 if it does not stand there.
+/// A counter of the metrics; 0 if it does not stand there yet.
 async fn metric(server: &TestServer, name: &str) -> u64 {
-    let text = server.get("/metrics").await.map(|answer| answer.text());
+    let text = server.get("/metrics").await.expect("metrics").text();
     let name = format!("tidegate_{name} ");
-    let text = text.unwrap_or_default();
     let value = text.lines().find_map(|line| line.strip_prefix(&name));
-    value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    value.map_or(0, |value| value.parse().expect("a number"))
 }
 
 const REFUSED: &str = "hook_store_failures_total{endpoint=\"own\",work=\"event\"}";
