@@ -153,7 +153,7 @@ async fn about_stream(
     limit: Option<Duration>,
 ) -> Option<Parts> {
     let hook = Hook::of(ask);
-    let outgoing = || Outgoing::new(hook, key.vhost(), body());
+    let outgoing = || Outgoing::new(hook, key.vhost(), body()).of(key);
     let Called { result, attempts } = call(decisions, settings, hook, outgoing, limit).await?;
     let (advice, failure) = match result {
         Ok(answer) => advice(&answer),

@@ -1,9 +1,11 @@
-//! The last attempts of each receiver, for operators.
+//! The last attempts of each receiver, for operators. Of durable receivers they are on disk as well.
 
 use crate::event::EventName;
+use crate::spool::Spool;
 use parking_lot::Mutex;
 use serde::Serialize;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 /// Attempts that are kept of one receiver.
 pub const KEPT: usize = 1000;
@@ -11,14 +13,19 @@ pub const KEPT: usize = 1000;
 /// Most of an answer that is kept, in bytes.
 pub const MAX_ANSWER: usize = 4096;
 
+/// [`Delivery::result`] of an attempt that did what it was to do.
+pub const OK: &str = "ok";
+
 /// One attempt.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Delivery {
     /// `webhook-id`.
     pub id: String,
     /// Name of the event.
     #[serde(serialize_with = "name")]
     pub event: EventName,
+    /// The stream, as `vhost/app/stream`, or empty.
+    pub stream: String,
     /// Which attempt of this event, from 1.
     pub attempt: u32,
     /// It was sent again by hand.
@@ -42,7 +49,7 @@ pub struct Delivery {
     pub reused: bool,
     /// Status of the answer; 0 if there was none.
     pub status: u16,
-    /// `ok`, or the class of the failure.
+    /// [`OK`], or the class of the failure.
     pub result: &'static str,
     /// What went wrong, with the remedy if there is one.
     pub detail: String,
@@ -58,8 +65,12 @@ fn name<S: serde::Serializer>(event: &EventName, serializer: S) -> Result<S::Ok,
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// The last [`KEPT`] attempts, or as many as fit into [`MAX_BYTES`].
-#[derive(Debug, Default)]
-pub(crate) struct Deliveries(Mutex<Kept>);
+#[derive(Default)]
+pub(crate) struct Deliveries {
+    kept: Mutex<Kept>,
+    /// Where they are kept as well, and under which name.
+    disk: Mutex<Option<(Spool, Arc<str>)>>,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -68,27 +79,67 @@ struct Kept {
 }
 
 impl Delivery {
-    fn bytes(&self) -> usize {
-        self.id.len() + self.detail.len() + self.answer.len()
+    /// Bytes of its texts.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.id.len() + self.stream.len() + self.detail.len() + self.answer.len()
+    }
+
+    /// Whether somebody was asked.
+    fn was_made(&self) -> bool {
+        use crate::failure::Class;
+        ![Class::Overload.name(), Class::BreakerOpen.name()].contains(&self.result)
+    }
+}
+
+impl Kept {
+    fn push(&mut self, delivery: Delivery) {
+        self.bytes += delivery.bytes();
+        self.deliveries.push_back(delivery);
+        while self.deliveries.len() > KEPT || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.deliveries.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.bytes();
+        }
     }
 }
 
 impl Deliveries {
-    pub(crate) fn push(&self, delivery: Delivery) {
-        let mut kept = self.0.lock();
-        kept.bytes += delivery.bytes();
-        kept.deliveries.push_back(delivery);
-        while kept.deliveries.len() > KEPT || kept.bytes > MAX_BYTES {
-            let Some(oldest) = kept.deliveries.pop_front() else {
-                break;
-            };
-            kept.bytes -= oldest.bytes();
+    /// False if it is not on disk although it should be, because the disk is too slow.
+    pub(crate) fn push(&self, delivery: Delivery) -> bool {
+        let on_disk = self
+            .disk
+            .lock()
+            .as_ref()
+            .is_none_or(|(spool, name)| spool.delivered(name, &delivery));
+        self.kept.lock().push(delivery);
+        on_disk
+    }
+
+    /// From now on they are kept on disk as well; `older` are those that are there.
+    pub(crate) fn keep_on_disk(&self, spool: Spool, name: Arc<str>, older: Vec<Delivery>) {
+        *self.disk.lock() = Some((spool, name));
+        let mut kept = self.kept.lock();
+        let newer = std::mem::take(&mut *kept).deliveries;
+        // Some are in both if they were kept on disk before, but not all the time.
+        let place = |delivery: &Delivery| (delivery.id.clone(), delivery.attempt, delivery.started_unix_ms);
+        let known: HashSet<_> = newer.iter().map(place).collect();
+        let older = older
+            .into_iter()
+            .filter(|delivery| !known.contains(&place(delivery)));
+        for delivery in older.collect::<Vec<_>>().into_iter().chain(newer) {
+            kept.push(delivery);
         }
+    }
+
+    /// From now on they are not.
+    pub(crate) fn keep_in_memory(&self) {
+        *self.disk.lock() = None;
     }
 
     /// The newest first, at most `max`, those that `filter` lets through.
     pub(crate) fn list(&self, max: usize, filter: impl Fn(&Delivery) -> bool) -> Vec<Delivery> {
-        let kept = self.0.lock();
+        let kept = self.kept.lock();
         kept.deliveries
             .iter()
             .rev()
@@ -96,6 +147,17 @@ impl Deliveries {
             .take(max)
             .cloned()
             .collect()
+    }
+
+    /// How many attempts were made for each event, by its id, as far as is known.
+    pub(crate) fn attempts(&self) -> HashMap<String, u32> {
+        let kept = self.kept.lock();
+        let mut attempts = HashMap::new();
+        for delivery in kept.deliveries.iter().filter(|delivery| delivery.was_made()) {
+            // A replay begins anew.
+            attempts.insert(delivery.id.clone(), delivery.attempt);
+        }
+        attempts
     }
 }
 
@@ -117,6 +179,7 @@ mod tests {
             log.push(Delivery {
                 id: String::new(),
                 event: Hook::Play.into(),
+                stream: String::new(),
                 attempt,
                 replay: false,
                 started_unix_ms: 0,
@@ -127,7 +190,7 @@ mod tests {
                 took_ms: 0,
                 reused: false,
                 status: 200,
-                result: "ok",
+                result: OK,
                 detail: String::new(),
                 answer: String::new(),
             });

@@ -4,7 +4,7 @@ use crate::hook::Hook;
 use crate::own::OwnEvent;
 use bytes::Bytes;
 use hyper::header::HeaderValue;
-use media::Schema;
+use media::{Schema, StreamKey};
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
@@ -57,6 +57,8 @@ pub(crate) struct Outgoing {
     /// `evt_` and 26 characters: 48 bits of Unix milliseconds, 80 random bits.
     pub id: HeaderValue,
     pub trace: u128,
+    /// The stream it is about, if it is about one.
+    pub stream: Option<StreamKey>,
     /// `X-VHOST`.
     pub vhost: Option<HeaderValue>,
     /// When it happened.
@@ -89,6 +91,7 @@ impl Outgoing {
             id: ascii(&new_id(now, rand::random())),
             // All zeros is not a valid trace id (W3C Trace Context, section 3.2.2.3).
             trace: rand::random::<u128>().max(1),
+            stream: None,
             vhost: Some(vhost)
                 .filter(|vhost| !vhost.is_empty())
                 .and_then(|vhost| HeaderValue::from_str(vhost).ok()),
@@ -97,6 +100,14 @@ impl Outgoing {
             body,
             state: None,
             replay: false,
+        }
+    }
+
+    /// The same, about a stream.
+    pub(crate) fn of(self, stream: &StreamKey) -> Self {
+        Self {
+            stream: Some(stream.clone()),
+            ..self
         }
     }
 
@@ -115,6 +126,7 @@ impl Outgoing {
             name,
             id: HeaderValue::from_str(id).ok()?,
             trace: trace.max(1),
+            stream: None,
             vhost: Some(vhost)
                 .filter(|vhost| !vhost.is_empty())
                 .and_then(|vhost| HeaderValue::from_str(vhost).ok()),

@@ -41,6 +41,31 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Reset,
+        Self::BadHttp,
+        Self::Status,
+        Self::TooLarge,
+        Self::BadJson,
+        Self::BadCode,
+        Self::BadMember,
+        Self::Denied,
+        Self::Overload,
+        Self::BreakerOpen,
+        Self::BadUrl,
+        Self::Forbidden,
+    ];
+
+    /// The one of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
     /// The name in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {

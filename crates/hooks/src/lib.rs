@@ -9,7 +9,8 @@
 //! - [`body`], [`object`]: ZLM's field names; `object` is shared with the API.
 //! - [`reply`]: how an answer is judged and read.
 //! - [`client`]: connections, TLS, time limits. [`breaker`]: receivers that keep failing. [`failure`]: why a call failed.
-//! - [`own`]: Tidegate's own events. [`sign`]: signatures. [`store`]: notifications on disk. [`deliveries`]: the last attempts.
+//! - [`own`]: Tidegate's own events. [`sign`]: signatures. [`store`]: notifications on disk. [`deliveries`]: the last attempts. [`sent`]: a request for
+//!   people to look at.
 //! - [`settings`], [`metrics`], [`hook`].
 //!
 //! Nothing here spawns a task or knows the engine: the server drives the futures and carries the outcomes.
@@ -35,6 +36,7 @@ pub mod reply;
 mod report;
 pub mod rtsp;
 mod sample;
+pub mod sent;
 mod service;
 pub mod settings;
 pub mod sign;

@@ -4,6 +4,7 @@ use crate::admission::LocalMetrics;
 use crate::breaker::State;
 use crate::event::EventName;
 use crate::failure::Class;
+use crate::spool::Work;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -33,8 +34,26 @@ struct PlaneLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ConnectionLabels {
+    plane: &'static str,
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ConnectLabels {
+    plane: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndpointLabel {
     endpoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WorkLabels {
+    endpoint: String,
+    work: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +89,8 @@ pub enum Dropped {
     NotWritten,
     /// The endpoint was removed while it waited.
     Removed,
+    /// What was kept on disk of it could not be read back.
+    Damaged,
 }
 
 impl Dropped {
@@ -84,6 +105,7 @@ impl Dropped {
             Self::DiskFull => "disk_full",
             Self::NotWritten => "not_written",
             Self::Removed => "removed",
+            Self::Damaged => "damaged",
         }
     }
 }
@@ -95,12 +117,15 @@ pub struct Metrics {
     duration: Family<EventLabel, Histogram, fn() -> Histogram>,
     queue_length: Family<PlaneLabel, Gauge>,
     in_flight: Family<PlaneLabel, Gauge>,
+    connections: Family<ConnectionLabels, Gauge>,
+    connects: Family<ConnectLabels, Counter>,
     breaker_state: Family<BreakerLabels, Gauge>,
     dropped: Family<DropLabels, Counter>,
     dead_letters: Family<EndpointLabel, Counter>,
     waiting: Family<EndpointLabel, Gauge>,
     age: Family<EndpointLabel, Gauge>,
     stored: Family<EndpointLabel, Gauge>,
+    store_failures: Family<WorkLabels, Counter>,
     disabled: Family<EndpointLabel, Gauge>,
     pub(crate) local: LocalMetrics,
 }
@@ -125,12 +150,15 @@ impl Default for Metrics {
             duration: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             queue_length: Family::default(),
             in_flight: Family::default(),
+            connections: Family::default(),
+            connects: Family::default(),
             breaker_state: Family::default(),
             dropped: Family::default(),
             dead_letters: Family::default(),
             waiting: Family::default(),
             age: Family::default(),
             stored: Family::default(),
+            store_failures: Family::default(),
             disabled: Family::default(),
             local: LocalMetrics::default(),
         }
@@ -142,11 +170,71 @@ impl Default for Metrics {
 pub(crate) struct PlaneMetrics {
     pub(crate) waiting: Gauge,
     pub(crate) in_flight: Gauge,
+    pub(crate) connections: Connections,
+}
+
+/// Counts the connections of a plane.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    http1: Gauge,
+    http2: Gauge,
+    plane: &'static str,
+    connects: Family<ConnectLabels, Counter>,
+}
+
+/// A connection that is there, until dropped.
+#[derive(Debug)]
+pub(crate) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A connection that is being made. Dropped, it was given up.
+pub(crate) struct Connecting<'a> {
+    connections: &'a Connections,
+    result: &'static str,
+}
+
+impl Connections {
+    /// One is there.
+    pub(crate) fn open(&self, http2: bool) -> Open {
+        let gauge = if http2 { &self.http2 } else { &self.http1 };
+        gauge.inc();
+        Open(gauge.clone())
+    }
+
+    /// One is begun.
+    pub(crate) const fn begin(&self) -> Connecting<'_> {
+        Connecting {
+            connections: self,
+            result: "given_up",
+        }
+    }
+}
+
+impl Connecting<'_> {
+    /// It was made, or failed.
+    pub(crate) fn end(mut self, class: Option<Class>) {
+        self.result = class.map_or("ok", Class::name);
+    }
+}
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        let labels = ConnectLabels {
+            plane: self.connections.plane,
+            result: self.result,
+        };
+        self.connections.connects.get_or_create(&labels).inc();
+    }
 }
 
 impl Metrics {
     /// Makes them known to a registry, as `hook_requests_total`, `hook_duration_seconds`, `hook_queue_length`, `hook_inflight`,
-    /// `hook_breaker_state` `hook_dropped_total` and those of each endpoint, and those of the decisions that are made here: `hook_cache_hits_total`,
+    /// `hook_connections`, `hook_connects_total`, `hook_breaker_state`, `hook_dropped_total` and those of each endpoint, and those of the decisions that are made here: `hook_cache_hits_total`,
     /// `hook_cache_entries`, `hook_cache_evictions_total`, `hook_fail_open_total`, `hook_throttled_total`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
@@ -168,6 +256,16 @@ impl Metrics {
             "hook_inflight",
             "Calls under way, by plane",
             self.in_flight.clone(),
+        );
+        registry.register(
+            "hook_connections",
+            "Connections to receivers, idle ones included, by plane and version of HTTP",
+            self.connections.clone(),
+        );
+        registry.register(
+            "hook_connects",
+            "Connections to receivers that were begun, by plane and what came of it",
+            self.connects.clone(),
         );
         registry.register(
             "hook_breaker_state",
@@ -200,6 +298,11 @@ impl Metrics {
             self.stored.clone(),
         );
         registry.register(
+            "hook_store_failures",
+            "What the disk that keeps notifications refused, by endpoint and kind of work",
+            self.store_failures.clone(),
+        );
+        registry.register(
             "hook_endpoint_disabled",
             "1 if an endpoint is switched off because of its failures",
             self.disabled.clone(),
@@ -208,7 +311,17 @@ impl Metrics {
     }
 
     pub(crate) fn plane(&self, plane: &'static str) -> PlaneMetrics {
+        let connections = |version| {
+            self.connections
+                .get_or_create_owned(&ConnectionLabels { plane, version })
+        };
         PlaneMetrics {
+            connections: Connections {
+                http1: connections("1.1"),
+                http2: connections("2"),
+                plane,
+                connects: self.connects.clone(),
+            },
             waiting: self.queue_length.get_or_create_owned(&PlaneLabel { plane }),
             in_flight: self.in_flight.get_or_create_owned(&PlaneLabel { plane }),
         }
@@ -263,6 +376,14 @@ impl Metrics {
         self.dropped.get_or_create(&labels).inc_by(count as u64);
     }
 
+    pub(crate) fn store_failed(&self, endpoint: &str, work: Work) {
+        let labels = WorkLabels {
+            endpoint: endpoint.to_owned(),
+            work: work.name(),
+        };
+        self.store_failures.get_or_create(&labels).inc();
+    }
+
     pub(crate) fn dead_letter(&self, endpoint: &str) {
         let endpoint = endpoint.to_owned();
         self.dead_letters.get_or_create(&EndpointLabel { endpoint }).inc();
@@ -310,6 +431,7 @@ mod tests {
         metrics.plane("decision").in_flight.set(3);
         metrics.breaker("decision", "http://h/p", State::Open);
         metrics.dropped("zlm", Dropped::QueueFull, 1);
+        metrics.store_failed("zlm", Work::Event);
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         let mut text = String::new();
@@ -322,6 +444,7 @@ mod tests {
             "hook_inflight{plane=\"decision\"} 3",
             "hook_breaker_state{plane=\"decision\",receiver=\"http://h/p\"} 2",
             "hook_dropped_total{endpoint=\"zlm\",reason=\"queue_full\"} 1",
+            "hook_store_failures_total{endpoint=\"zlm\",work=\"event\"} 1",
         ] {
             assert!(
                 text.lines().any(|found| found == line),

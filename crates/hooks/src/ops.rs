@@ -6,10 +6,11 @@
 use crate::breaker;
 use crate::client::UrlSource;
 use crate::deliveries::Delivery;
-use crate::event::{EventName, Outgoing, unix_ms};
+use crate::event::{EventName, unix_ms};
 use crate::hook::Hook;
 use crate::notify::once;
 use crate::sample;
+use crate::sent::Sent;
 use crate::service::Hooks;
 use crate::settings::Settings;
 use crate::sign::new_secret;
@@ -116,6 +117,17 @@ pub struct EndpointStatus {
     pub last_failure_unix_ms: u64,
     /// How.
     pub last_failure: String,
+}
+
+/// An attempt by hand.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tested {
+    /// What came of it.
+    #[serde(flatten)]
+    pub delivery: Delivery,
+    /// The request; none if it was not made, because the URL is none or there were too many calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Sent>,
 }
 
 /// A dead letter.
@@ -413,13 +425,7 @@ impl Hooks {
                     result => delivery.result == result,
                 })
         };
-        let mut listed = self.notifier.log(&name).list(max, filter);
-        if &*name == KEYED {
-            listed.extend(self.shared.deliveries.list(max, filter));
-            listed.sort_by_key(|delivery| std::cmp::Reverse(delivery.started_unix_ms));
-            listed.truncate(max);
-        }
-        Ok(listed)
+        Ok(self.notifier.log(&name).list(max, filter))
     }
 
     /// Dead letters of an endpoint behind a position, at most `max`.
@@ -477,28 +483,25 @@ impl Hooks {
             .map_err(OpsError::Store)
     }
 
-    /// Sends an example of an event to an endpoint, once, and returns what came of it. The endpoint of the keys takes questions,
+    /// Sends an example of an event to an endpoint, once, and returns the request and what came of it. The endpoint of the keys takes questions,
     /// too; nothing follows from their answers.
     ///
     /// # Errors
     ///
     /// There is no such endpoint or event.
-    pub async fn test(&self, name: &str, event: &str) -> Result<Delivery, OpsError> {
+    pub async fn test(&self, name: &str, event: &str) -> Result<Tested, OpsError> {
         let name = self.known(name)?;
         let unknown = || OpsError::Event(event.to_owned());
         let event_name = EventName::parse(event).ok_or_else(unknown)?;
         let settings = self.settings();
-        let (vhost, body) = sample::body(event_name, &settings.media_server_id).ok_or_else(unknown)?;
-        let outgoing = Outgoing::new(event_name, vhost, body);
-        once(self.notifier.inner(), &name, &outgoing).await;
+        let outgoing = sample::outgoing(event_name, &settings.media_server_id).ok_or_else(unknown)?;
+        let request = once(self.notifier.inner(), &name, &outgoing).await;
         let id = outgoing.id();
         let found = |delivery: &Delivery| delivery.id == id;
-        let listed = self.notifier.log(&name).list(1, found);
-        let listed = listed
-            .into_iter()
-            .chain(self.shared.deliveries.list(1, found))
-            .next();
-        listed.ok_or_else(|| OpsError::Store(format!("\"{name}\" does not get {event}, or is switched off")))
+        let listed = self.notifier.log(&name).list(1, found).pop();
+        let delivery = listed
+            .ok_or_else(|| OpsError::Store(format!("\"{name}\" does not get {event}, or is switched off")))?;
+        Ok(Tested { delivery, request })
     }
 
     fn added_one(&self, name: &str) -> Result<HookEndpoint, OpsError> {

@@ -10,8 +10,10 @@ use crate::failure::{Class, Failure, NetworkCode};
 use crate::metrics::{Metrics, PlaneMetrics};
 use crate::reply::{self, Answer};
 use crate::report::Reporter;
+use crate::sent::Sent;
 use crate::settings::{Endpoint, Settings};
 use crate::sign::Signer;
+use crate::spool::Work;
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
 use hyper::header::{
@@ -37,7 +39,7 @@ pub(crate) struct Shared {
     /// The next `hook_index` of the receivers of the keys: one counter for all hooks, incremented for each attempt.
     hook_index: AtomicU64,
     /// Their last attempts.
-    pub deliveries: Deliveries,
+    pub deliveries: Arc<Deliveries>,
 }
 
 impl Shared {
@@ -48,7 +50,7 @@ impl Shared {
             reporter: Reporter::default(),
             user_agent,
             hook_index: AtomicU64::new(0),
-            deliveries: Deliveries::default(),
+            deliveries: Arc::default(),
         }
     }
 
@@ -167,6 +169,15 @@ impl Plane {
 
     /// Makes one attempt within its time limit, waiting for its turn not counted.
     pub(crate) async fn attempt(&self, attempt: &Attempt<'_>) -> Result<Answer, Failure> {
+        self.attempt_shown(attempt, None).await
+    }
+
+    /// The same; `shown` becomes the request, if it came to one.
+    pub(crate) async fn attempt_shown(
+        &self,
+        attempt: &Attempt<'_>,
+        shown: Option<&mut Option<Sent>>,
+    ) -> Result<Answer, Failure> {
         let (event, to) = (attempt.outgoing.name, &attempt.to);
         let target = match &to.endpoint.target {
             Ok(target) => target,
@@ -188,6 +199,7 @@ impl Plane {
             .deadline
             .map_or(started + limit, |deadline| deadline.min(started + limit));
         let request = self.request(attempt, target, started);
+        let copy = shown.is_some().then(|| request.clone());
         let mut timing = Timing::start();
         let answered = match timeout_at(end, self.client.post(&slot, request, &mut timing)).await {
             Ok(answered) => answered,
@@ -195,6 +207,9 @@ impl Plane {
         };
         timing.end();
         drop(permit);
+        if let (Some(shown), Some(request)) = (shown, copy) {
+            *shown = Some(Sent::new(target, &request, &timing));
+        }
         let (status, answer) = match &answered {
             Ok(reply) => (reply.status, deliveries::beginning(&reply.body)),
             Err(_) => (0, String::new()),
@@ -243,9 +258,14 @@ impl Plane {
         let outgoing = attempt.outgoing;
         let took = timing.total.unwrap_or_default();
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        attempt.to.log.push(Delivery {
+        let on_disk = attempt.to.log.push(Delivery {
             id: outgoing.id().to_owned(),
             event: outgoing.name,
+            stream: outgoing
+                .stream
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             attempt: attempt.number,
             replay: outgoing.replay,
             started_unix_ms: unix_ms(SystemTime::now()).saturating_sub(millis(took)),
@@ -256,10 +276,13 @@ impl Plane {
             took_ms: millis(took),
             reused: timing.reused,
             status,
-            result: failure.map_or("ok", |failure| failure.class.name()),
+            result: failure.map_or(deliveries::OK, |failure| failure.class.name()),
             detail: failure.map_or_else(String::new, |failure| failure.detail.clone()),
             answer,
         });
+        if !on_disk {
+            self.shared.metrics.store_failed(attempt.to.name, Work::Delivery);
+        }
     }
 
     /// The request, with the headers of the contract first (hooks.md, section 1).

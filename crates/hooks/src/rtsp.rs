@@ -89,7 +89,7 @@ pub enum NoPassword {
 pub(crate) async fn realm(decisions: &Decisions, access: &Access, limit: Option<Duration>) -> RealmAnswer {
     let outgoing = || {
         let body = body::encode(&RtspRealm::new(access));
-        Outgoing::new(Hook::RtspRealm, access.key.vhost(), body)
+        Outgoing::new(Hook::RtspRealm, access.key.vhost(), body).of(&access.key)
     };
     let address = access.client.addr.ip();
     match decide::ask_for(decisions, Hook::RtspRealm, address, outgoing, limit, read_realm).await {
@@ -112,7 +112,7 @@ pub(crate) async fn auth(
     }
     let outgoing = || {
         let body = body::encode(&RtspAuth::new(access, user));
-        Outgoing::new(Hook::RtspAuth, access.key.vhost(), body)
+        Outgoing::new(Hook::RtspAuth, access.key.vhost(), body).of(&access.key)
     };
     let address = access.client.addr.ip();
     decide::ask_for(decisions, Hook::RtspAuth, address, outgoing, limit, read_password)

@@ -3,7 +3,7 @@
 use crate::body::{self, http_access::HttpAccess, play::Play, publish::Publish};
 use crate::body::{rtsp_auth::RtspAuth, rtsp_realm::RtspRealm};
 use crate::body::{stream_none_reader::StreamNoneReader, stream_not_found::StreamNotFound};
-use crate::event::EventName;
+use crate::event::{EventName, Outgoing};
 use crate::files::Visit;
 use crate::hook::Hook;
 use crate::notify::Event;
@@ -111,11 +111,24 @@ fn event(name: EventName) -> Option<Event> {
     })
 }
 
-/// The virtual host and the body of an example; `None` if there is none of this event.
-pub(crate) fn body(name: EventName, server_id: &str) -> Option<(&'static str, Bytes)> {
-    const VHOST: &str = "__defaultVhost__";
+/// An example; `None` if there is none of this event.
+pub(crate) fn outgoing(name: EventName, server_id: &str) -> Option<Outgoing> {
+    let body = body(name, server_id)?;
+    let about_none = matches!(
+        name,
+        EventName::Zlm(Hook::HttpAccess | Hook::ServerStarted | Hook::ServerExited | Hook::ServerKeepalive)
+            | EventName::Own(OwnEvent::ServerStarted | OwnEvent::ServerStopping | OwnEvent::ServerAlive)
+    );
+    Some(if about_none {
+        Outgoing::new(name, "", body)
+    } else {
+        Outgoing::new(name, key().vhost(), body).of(&key())
+    })
+}
+
+fn body(name: EventName, server_id: &str) -> Option<Bytes> {
     let access = access();
-    let body = match name {
+    Some(match name {
         EventName::Zlm(Hook::Play) => body::encode(&Play::new(&access)),
         EventName::Zlm(Hook::Publish) => body::encode(&Publish::new(&access, OriginType::RtmpPush)),
         EventName::Zlm(Hook::StreamNotFound) => body::encode(&StreamNotFound::new(&access)),
@@ -140,15 +153,9 @@ pub(crate) fn body(name: EventName, server_id: &str) -> Option<(&'static str, By
                 params: "token=example",
                 headers: &[],
             };
-            return Some(("", body::encode(&HttpAccess::new(&visit))));
+            body::encode(&HttpAccess::new(&visit))
         }
         EventName::Zlm(_) => event(name)?.zlm(),
         EventName::Own(_) => event(name)?.own(server_id),
-    };
-    let about_server = matches!(
-        name,
-        EventName::Zlm(Hook::ServerStarted | Hook::ServerExited | Hook::ServerKeepalive)
-            | EventName::Own(OwnEvent::ServerStarted | OwnEvent::ServerStopping | OwnEvent::ServerAlive)
-    );
-    Some((if about_server { "" } else { VHOST }, body))
+    })
 }

@@ -244,18 +244,8 @@ fn shown(command: &HooksCommand, answer: &Value) -> String {
                 ]
             }),
         ),
-        HooksCommand::Log { .. } => table(
-            &[
-                "TIME", "EVENT", "ATTEMPT", "RESULT", "STATUS", "MS", "ID", "DETAIL",
-            ],
-            rows().map(attempt),
-        ),
-        HooksCommand::Test { .. } => table(
-            &[
-                "TIME", "EVENT", "ATTEMPT", "RESULT", "STATUS", "MS", "ID", "DETAIL",
-            ],
-            std::iter::once(attempt(data)),
-        ),
+        HooksCommand::Log { .. } => table(&ATTEMPT, rows().map(attempt)),
+        HooksCommand::Test { .. } => exchange(data) + &table(&ATTEMPT, std::iter::once(attempt(data))),
         HooksCommand::Dead { .. } => table(
             &[
                 "GIVEN UP",
@@ -307,10 +297,34 @@ fn state(row: &Value) -> String {
     }
 }
 
+/// What was sent and what came back.
+fn exchange(tested: &Value) -> String {
+    let (request, answer) = (&tested["request"], text(&tested["answer"]));
+    let mut out = String::new();
+    if request.is_object() {
+        let words = ["method", "url", "version"].map(|member| text(&request[member]));
+        out += words.join(" ").trim_end();
+        for header in request["headers"].as_array().into_iter().flatten() {
+            out += &format!("\n{}: {}", text(&header["name"]), text(&header["value"]));
+        }
+        out += &format!("\n\n{}\n\n", text(&request["body"]));
+    }
+    if tested["status"] != 0 {
+        out += &format!("{}\n{answer}\n\n", text(&tested["status"]));
+    }
+    out
+}
+
+/// The columns of [`attempt`].
+const ATTEMPT: [&str; 9] = [
+    "TIME", "EVENT", "STREAM", "ATTEMPT", "RESULT", "STATUS", "MS", "ID", "DETAIL",
+];
+
 fn attempt(row: &Value) -> Vec<String> {
     vec![
         time(&row["started_unix_ms"]),
         text(&row["event"]),
+        text(&row["stream"]),
         text(&row["attempt"]),
         text(&row["result"]),
         text(&row["status"]),
@@ -398,6 +412,25 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_try_shows_what_was_sent_and_what_came_back() {
+        let command = HooksCommand::Test {
+            name: "a".to_owned(),
+            event: "stream.online".to_owned(),
+        };
+        let mut answer = json!({"data": {
+            "event": "stream.online", "status": 503, "result": "status", "answer": "not\u{1b}[31m now",
+            "request": {"method": "POST", "url": "http://h/p?***", "version": "HTTP/1.1",
+                "headers": [{"name": "Host", "value": "h"}, {"name": "X-Token", "value": "***"}], "body": "{}"},
+        }});
+        let text = shown(&command, &answer);
+        let start = "POST http://h/p?*** HTTP/1.1\nHost: h\nX-Token: ***\n\n{}\n\n503\nnot [31m now\n\nTIME";
+        assert!(text.starts_with(start), "{text}");
+        // Nobody was asked.
+        answer["data"] = json!({"event": "stream.online", "status": 0, "result": "bad_url"});
+        assert!(shown(&command, &answer).starts_with("TIME"));
     }
 
     #[test]

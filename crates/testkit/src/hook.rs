@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -151,6 +151,8 @@ pub struct HookServer {
     shared: Arc<Shared>,
     /// Accepts and owns all connections; `None` while [`HookServer::down`].
     task: Option<JoinHandle<()>>,
+    /// Keeps the port while nobody listens there: the system gives free ones to whoever connects somewhere.
+    place: Option<TcpSocket>,
 }
 
 impl HookServer {
@@ -192,6 +194,7 @@ impl HookServer {
             address,
             shared,
             task: Some(task),
+            place: None,
         })
     }
 
@@ -228,15 +231,18 @@ impl HookServer {
             task.abort();
             // Only after this is the port really closed. The error is the cancellation we asked for.
             let _ = task.await;
+            self.place = reserve(self.address).ok();
         }
     }
 
     /// Listens on the same port again after [`HookServer::down`].
     pub async fn up(&mut self) -> Result<()> {
         if self.task.is_none() {
-            let listener = TcpListener::bind(self.address)
-                .await
-                .context("bind hook service again")?;
+            let place = match self.place.take() {
+                Some(place) => place,
+                None => reserve(self.address).context("bind hook service again")?,
+            };
+            let listener = place.listen(1024).context("listen again")?;
             self.task = Some(tokio::spawn(accept(listener, self.shared.clone())));
         }
         Ok(())
@@ -326,6 +332,15 @@ impl Drop for HookServer {
             task.abort();
         }
     }
+}
+
+/// Takes a port without listening there, so connections are refused.
+fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let place = TcpSocket::new_v4()?;
+    // Connections of the last listener may linger.
+    place.set_reuseaddr(true)?;
+    place.bind(address)?;
+    Ok(place)
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

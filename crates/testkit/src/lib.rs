@@ -12,10 +12,12 @@
 //! - [`origin`]: an HTTP server with the files of a folder, for sources that are pulled.
 //! - [`framehash`]: what frames a file or stream carries, to compare what went in with what came out.
 //! - [`server`]: a whole Tidegate, started from its binary.
+//! - [`disk`]: a disk for it that is soon full.
 //!
 //! Nothing here sleeps to let something happen: every wait is for an event, and has a deadline.
 
 pub mod certificate;
+pub mod disk;
 pub mod fixture;
 pub mod framehash;
 pub mod golden;

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::disk::SmallDisk;
 use crate::http::{self, Response};
 use crate::inbox::Inbox;
 use crate::tool;
@@ -33,6 +34,8 @@ pub struct Builder {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     folder: Option<TempDir>,
+    /// What the command line begins with.
+    prefix: Vec<String>,
 }
 
 impl Builder {
@@ -68,6 +71,12 @@ impl Builder {
         self
     }
 
+    /// Runs with this disk.
+    pub fn small_disk(mut self, disk: &SmallDisk) -> Self {
+        self.prefix = disk.prefix();
+        self
+    }
+
     /// Starts the server and waits until all its ports are open.
     pub async fn start(self) -> Result<TestServer> {
         let folder = match self.folder {
@@ -78,8 +87,15 @@ impl Builder {
         std::fs::write(&config_file, &self.config).context("write the configuration")?;
         let ready_file = folder.path().join("ready.json");
 
-        let mut command = Command::new(&self.binary);
+        // Each word of the prefix becomes the next one, so the process stays the same.
+        let mut words = self
+            .prefix
+            .into_iter()
+            .map(OsString::from)
+            .chain([self.binary.clone().into()]);
+        let mut command = Command::new(words.next().context("a program")?);
         command
+            .args(words)
             .arg("-c")
             .arg(&config_file)
             .arg("--ready-file")
@@ -138,6 +154,7 @@ impl TestServer {
             arguments: Vec::new(),
             environment: Vec::new(),
             folder: None,
+            prefix: Vec::new(),
         }
     }
 

@@ -94,32 +94,75 @@ const ENDPOINT: Shape = Object(fixed![
     Member::new("last_failure", Text, "How."),
 ]);
 
-const DELIVERY: Shape = Object(fixed![
-    Member::new("id", Text, "`webhook-id`."),
-    Member::new("event", Text, "Name of the event."),
-    Member::new("attempt", Int, "Which attempt of this event, from 1."),
-    Member::new("replay", Bool, "It was sent again by hand."),
-    Member::new("started_unix_ms", Int, "When the attempt began."),
-    Member::new("queued_ms", Int, "How long the event had waited by then."),
+macro_rules! delivery {
+    ($($more:expr),*) => {
+        Object(fixed![
+            Member::new("id", Text, "`webhook-id`."),
+            Member::new("event", Text, "Name of the event."),
+            Member::new("stream", Text, "The stream as `vhost/app/stream`, or empty."),
+            Member::new("attempt", Int, "Which attempt of this event, from 1."),
+            Member::new("replay", Bool, "It was sent again by hand."),
+            Member::new("started_unix_ms", Int, "When the attempt began."),
+            Member::new("queued_ms", Int, "How long the event had waited by then."),
+            Member::new(
+                "connect_ms",
+                Int,
+                "Resolving the name and connecting; absent on a kept connection."
+            )
+            .optional(),
+            Member::new("tls_ms", Int, "The TLS handshake.").optional(),
+            Member::new("first_byte_ms", Int, "From the start to the head of the answer.").optional(),
+            Member::new("took_ms", Int, "The whole attempt."),
+            Member::new("reused", Bool, "On a kept connection."),
+            Member::new("status", Int, "HTTP status of the answer; 0 if there was none."),
+            Member::new("result", Text, "`ok`, or the kind of failure."),
+            Member::new(
+                "detail",
+                Text,
+                "What went wrong, with the remedy if there is one."
+            ),
+            Member::new("answer", Text, "The first 4096 bytes of the answer."),
+            $($more),*
+        ])
+    };
+}
+
+const DELIVERY: Shape = delivery![];
+
+const TESTED: Shape = delivery![
     Member::new(
-        "connect_ms",
-        Int,
-        "Resolving the name and connecting; absent on a kept connection."
+        "request",
+        Object(fixed![
+            Member::new("method", Text, "`POST`."),
+            Member::new("url", Text, "Where it went, without credentials and query."),
+            Member::new(
+                "version",
+                Word(&["HTTP/1.1", "HTTP/2"]),
+                "Absent if there was no connection."
+            )
+            .optional(),
+            Member::new(
+                "headers",
+                list!(Object(fixed![
+                    Member::new("name", Text, "Its name."),
+                    Member::new(
+                        "value",
+                        Text,
+                        "Its value; `***` in place of credentials, and of the endpoint's own `headers`."
+                    ),
+                ])),
+                "All headers as they were sent."
+            ),
+            Member::new(
+                "body",
+                Text,
+                "The body, whose bytes are what `webhook-signature` signs."
+            ),
+        ]),
+        "The request as it was sent; absent if it came to none."
     )
-    .optional(),
-    Member::new("tls_ms", Int, "The TLS handshake.").optional(),
-    Member::new("first_byte_ms", Int, "From the start to the head of the answer.").optional(),
-    Member::new("took_ms", Int, "The whole attempt."),
-    Member::new("reused", Bool, "On a kept connection."),
-    Member::new("status", Int, "HTTP status of the answer; 0 if there was none."),
-    Member::new("result", Text, "`ok`, or the kind of failure."),
-    Member::new(
-        "detail",
-        Text,
-        "What went wrong, with the remedy if there is one."
-    ),
-    Member::new("answer", Text, "The first 4096 bytes of the answer."),
-]);
+    .optional()
+];
 
 const LETTER: Shape = Object(fixed![
     Member::new("position", Int, "Its place; later ones have higher numbers."),
@@ -307,8 +350,8 @@ pub async fn enable(call: Call) -> Answer {
 }
 
 pub const TEST: About = About::new(
-    "Sends an example of an event to an endpoint, once, and tells what came of it. To `zlm` questions can be sent, too; nothing follows from the answer.",
-    Returns::Members(fixed![data(DELIVERY, "The attempt.")]),
+    "Sends an example of an event to an endpoint, once, and shows the request and what came of it. To `zlm` questions can be sent, too; nothing follows from the answer.",
+    Returns::Members(fixed![data(TESTED, "The attempt.")]),
 )
 .takes(fixed![
     NAME.required(),
@@ -318,8 +361,8 @@ pub const TEST: About = About::new(
 
 pub async fn test(call: Call) -> Answer {
     let (name, event) = (call.args.text("name"), call.args.text("event"));
-    let delivery = call.server.hooks().test(&name, &event).await?;
-    Ok(Reply::data(&delivery))
+    let tested = call.server.hooks().test(&name, &event).await?;
+    Ok(Reply::data(&tested))
 }
 
 pub const DELIVERIES: About = About::new(

@@ -88,14 +88,14 @@ impl Request<'_> {
     }
 
     pub(crate) fn outgoing(&self) -> Outgoing {
-        let (vhost, body) = match self {
-            Self::Publish { access, origin } => {
-                (access.key.vhost(), body::encode(&Publish::new(access, *origin)))
+        let (key, body) = match self {
+            Self::Publish { access, origin } => (&access.key, body::encode(&Publish::new(access, *origin))),
+            Self::Play { access } => (&access.key, body::encode(&Play::new(access))),
+            Self::Files(visit) => {
+                return Outgoing::new(self.hook(), "", body::encode(&HttpAccess::new(visit)));
             }
-            Self::Play { access } => (access.key.vhost(), body::encode(&Play::new(access))),
-            Self::Files(visit) => ("", body::encode(&HttpAccess::new(visit))),
         };
-        Outgoing::new(self.hook(), vhost, body)
+        Outgoing::new(self.hook(), key.vhost(), body).of(key)
     }
 
     /// Reads an answer whose `code` is 0.

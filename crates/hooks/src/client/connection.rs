@@ -5,6 +5,7 @@ use super::dial::BoxStream;
 use super::tls::Peer;
 use super::watched::{Seen, Watched};
 use crate::failure::{Class, Failure, NetworkCode};
+use crate::metrics::Open;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
@@ -41,8 +42,8 @@ pub(crate) struct Fault {
 
 impl Connection {
     /// Makes a fresh stream speak HTTP.
-    pub(crate) async fn start(stream: BoxStream, peer: Option<Peer>) -> Result<Self, Failure> {
-        let (watched, seen) = Watched::new(stream, peer);
+    pub(crate) async fn start(stream: BoxStream, peer: Option<Peer>, open: Open) -> Result<Self, Failure> {
+        let (watched, seen) = Watched::new(stream, peer, open);
         let (sender, driver) = http1::Builder::new()
             .title_case_headers(true)
             .max_buf_size(MAX_HEAD)

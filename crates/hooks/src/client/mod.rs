@@ -109,10 +109,10 @@ impl Client {
     pub(crate) fn slot(&self, route: Route) -> Slot {
         let mut receivers = self.receivers.lock();
         let limits = receivers.limits;
-        let receiver = receivers
-            .by_route
-            .entry(route)
-            .or_insert_with_key(|route| Arc::new(Receiver::new(route.clone(), limits)));
+        let receiver = receivers.by_route.entry(route).or_insert_with_key(|route| {
+            let connections = self.metrics.connections.clone();
+            Arc::new(Receiver::new(route.clone(), limits, connections))
+        });
         Slot {
             receiver: receiver.clone(),
         }

@@ -13,6 +13,7 @@ use super::dial::BoxStream;
 use super::tls::Peer;
 use super::watched::{Seen, Watched};
 use crate::failure::{Class, Failure, NetworkCode};
+use crate::metrics::Open;
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
 use h2::{Reason, RecvStream};
@@ -46,8 +47,8 @@ pub(crate) struct Multiplexed {
 
 impl Multiplexed {
     /// Makes a fresh stream speak HTTP/2.
-    pub(crate) async fn start(stream: BoxStream, peer: Option<Peer>) -> Result<Self, Failure> {
-        let (watched, seen) = Watched::new(stream, peer);
+    pub(crate) async fn start(stream: BoxStream, peer: Option<Peer>, open: Open) -> Result<Self, Failure> {
+        let (watched, seen) = Watched::new(stream, peer, open);
         let handshake = client::Builder::new()
             .enable_push(false)
             .max_header_list_size(MAX_HEAD as u32)

@@ -6,6 +6,7 @@ use super::dial::{Dial, Dialed};
 use super::multiplexed::{Call, Multiplexed};
 use super::{IDLE_LIMIT, Limits, MAX_IDLE, Route};
 use crate::failure::Failure;
+use crate::metrics::Connections;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hyper::Version;
@@ -26,6 +27,7 @@ pub(super) struct Receiver {
     /// HTTP/1.1 connections that nobody uses, with the generation they were made in.
     idle: Mutex<Vec<(u64, Connection)>>,
     sharing: Mutex<Sharing>,
+    connections: Connections,
 }
 
 /// What is shared with TLS, where the receiver chooses the version of HTTP.
@@ -64,7 +66,7 @@ pub(super) enum Link {
 }
 
 impl Receiver {
-    pub(super) fn new(route: Route, limits: Limits) -> Self {
+    pub(super) fn new(route: Route, limits: Limits, connections: Connections) -> Self {
         Self {
             route,
             limits,
@@ -72,6 +74,7 @@ impl Receiver {
             waiting: AtomicUsize::new(0),
             idle: Mutex::default(),
             sharing: Mutex::default(),
+            connections,
         }
     }
 
@@ -118,10 +121,12 @@ impl Receiver {
         let dialing = dial.dial(&self.route);
         let receiver = self.clone();
         Box::pin(async move {
+            let connecting = receiver.connections.begin();
             let opened = match dialing.await {
-                Ok(dialed) => start(dialed).await,
+                Ok(dialed) => start(dialed, &receiver.connections).await,
                 Err(failure) => Err(failure),
             };
+            connecting.end(opened.as_ref().err().map(|failure| failure.class));
             receiver.sharing.lock().opened(&opened, generation);
             opened
         })
@@ -173,7 +178,7 @@ impl Receiver {
     }
 }
 
-async fn start(dialed: Dialed) -> Result<Opened, Failure> {
+async fn start(dialed: Dialed, connections: &Connections) -> Result<Opened, Failure> {
     let Dialed {
         stream,
         http2,
@@ -181,10 +186,11 @@ async fn start(dialed: Dialed) -> Result<Opened, Failure> {
         connect,
         tls,
     } = dialed;
+    let open = connections.open(http2);
     let link = if http2 {
-        OpenedLink::Http2(Arc::new(Multiplexed::start(stream, peer).await?))
+        OpenedLink::Http2(Arc::new(Multiplexed::start(stream, peer, open).await?))
     } else {
-        let connection = Connection::start(stream, peer).await?;
+        let connection = Connection::start(stream, peer, open).await?;
         OpenedLink::Http1(Arc::new(Mutex::new(Some(connection))))
     };
     Ok(Opened { link, connect, tls })

@@ -3,6 +3,7 @@
 use super::dial::BoxStream;
 use super::tls::Peer;
 use crate::failure::Failure;
+use crate::metrics::Open;
 use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
@@ -34,14 +35,15 @@ impl Seen {
     }
 }
 
-/// A stream that is watched.
+/// A stream that is watched, and counted while it is there.
 pub(super) struct Watched {
     stream: BoxStream,
     seen: Seen,
+    _open: Open,
 }
 
 impl Watched {
-    pub(super) fn new(stream: BoxStream, peer: Option<Peer>) -> (Self, Seen) {
+    pub(super) fn new(stream: BoxStream, peer: Option<Peer>, open: Open) -> (Self, Seen) {
         let seen = Seen {
             peer,
             read: Arc::default(),
@@ -50,6 +52,7 @@ impl Watched {
         let watched = Self {
             stream,
             seen: seen.clone(),
+            _open: open,
         };
         (watched, seen)
     }

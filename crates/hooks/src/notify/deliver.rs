@@ -11,6 +11,7 @@ use crate::event::{EventName, Outgoing, unix_ms};
 use crate::failure::{Class, Failure};
 use crate::metrics::Dropped;
 use crate::plane::{Attempt, Destination, Judge};
+use crate::sent::Sent;
 use crate::settings::{Extra, Settings};
 use config::hook_endpoint::KEYED;
 use std::sync::Arc;
@@ -343,16 +344,13 @@ impl<'a> Way<'a> {
     }
 }
 
-/// One attempt by hand: nothing follows from it, and what came of it is in the log of deliveries.
-pub(crate) async fn once(inner: &Inner, name: &Arc<str>, outgoing: &Outgoing) {
+/// One attempt by hand: nothing follows from it, and what came of it is in the log of deliveries. Returns the request, if it came to
+/// one.
+pub(crate) async fn once(inner: &Inner, name: &Arc<str>, outgoing: &Outgoing) -> Option<Sent> {
     let settings = inner.plane.shared.settings();
     let lent = inner.with_outlet(name, |outlet| (outlet.hook_index.clone(), outlet.log.clone()));
-    let Some((hook_index, log)) = lent else {
-        return;
-    };
-    let Some(way) = Way::find(&settings, name, outgoing.name) else {
-        return;
-    };
+    let (hook_index, log) = lent?;
+    let way = Way::find(&settings, name, outgoing.name)?;
     let attempt = Attempt {
         media_server_id: &settings.media_server_id,
         to: way.destination(inner, name, (&hook_index, &log)),
@@ -362,5 +360,7 @@ pub(crate) async fn once(inner: &Inner, name: &Arc<str>, outgoing: &Outgoing) {
         seq: None,
     };
     // The breaker is not asked: to see what happens is the point.
-    let _ = inner.plane.attempt(&attempt).await;
+    let mut sent = None;
+    let _ = inner.plane.attempt_shown(&attempt, Some(&mut sent)).await;
+    sent
 }

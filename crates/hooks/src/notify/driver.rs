@@ -6,7 +6,7 @@ use super::{Inner, MAX_IN_ALL};
 use crate::client::IDLE_LIMIT;
 use crate::metrics::Dropped;
 use crate::plane::Plane;
-use crate::spool::{Flusher, Loaded, Writer};
+use crate::spool::{Flusher, Loaded, Opened, Spool, Writer};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 enum Step {
     Delivered(Delivered),
     Loaded(Arc<str>, u64, Result<Loaded, String>),
+    Opened(Arc<str>, Spool, Result<Opened, String>),
 }
 
 /// Sends what waits, while [`Driver::run`] runs.
@@ -79,6 +80,7 @@ impl Driver {
                             inner.count(outlets);
                         }
                     }
+                    Step::Opened(name, spool, opened) => inner.opened(&name, &spool, opened),
                 },
                 () = inner.wake.notified() => {}
                 () = due => {}
@@ -86,6 +88,12 @@ impl Driver {
                     inner.plane.sweep();
                     for plane in &self.sweep_also {
                         plane.sweep();
+                    }
+                    for (name, spool) in inner.not_on_disk() {
+                        under_way.push(Box::pin(async move {
+                            let opened = spool.open(&name).get().await;
+                            Step::Opened(name, spool, opened)
+                        }));
                     }
                 }
             }

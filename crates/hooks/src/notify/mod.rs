@@ -28,7 +28,7 @@ use crate::hook::Hook;
 use crate::metrics::{Dropped, EndpointState};
 use crate::plane::Plane;
 use crate::settings::{Extra, Settings};
-use crate::spool::{Listener, Report, Spool, Stored, Writer};
+use crate::spool::{Listener, Opened, Report, Spool, Stored, Work, Writer};
 use crate::store::Dead;
 use bytes::Bytes;
 use config::hook_endpoint::KEYED;
@@ -95,9 +95,11 @@ struct Form<F> {
 }
 
 impl<F: Fn() -> Bytes> Form<F> {
-    fn get(&mut self, vhost: &str, state: Option<State>) -> &Arc<Outgoing> {
+    fn get(&mut self, stream: Option<&StreamKey>, state: Option<State>) -> &Arc<Outgoing> {
         self.made.get_or_insert_with(|| {
+            let vhost = stream.map_or("", StreamKey::vhost);
             let mut outgoing = Outgoing::new(self.name, vhost, (self.make)());
+            outgoing.stream = stream.cloned();
             outgoing.state = state;
             Arc::new(outgoing)
         })
@@ -162,7 +164,7 @@ impl Notifier {
     /// `own`: whether it is to be told in our own form.
     fn tell(&self, event: &Event, own: bool) {
         let settings = self.0.plane.shared.settings();
-        let (hook, vhost) = (event.hook(), event.key().map_or("", StreamKey::vhost));
+        let (hook, key) = (event.hook(), event.key());
         let filtered = event
             .filtered_schema()
             .is_some_and(|schema| !settings.reports_changes_in(schema));
@@ -187,9 +189,7 @@ impl Notifier {
         }
         let form = event.filtered_schema().map(State::Form);
         let online = form.map(|_| State::Online);
-        let lane = event
-            .key()
-            .map_or(LaneKey::Server, |key| LaneKey::Stream(key.clone()));
+        let lane = key.map_or(LaneKey::Server, |key| LaneKey::Stream(key.clone()));
         let metrics = &self.0.plane.shared.metrics;
         let mut outlets = self.0.outlets.lock();
         let Some(outlets) = &mut *outlets else {
@@ -203,13 +203,17 @@ impl Notifier {
                 full,
                 superseded,
                 not_written,
+                refused,
             } = lost;
+            if refused {
+                metrics.store_failed(&outlet.name, Work::Event);
+            }
             metrics.dropped(&outlet.name, Dropped::QueueFull, full);
             metrics.dropped(&outlet.name, Dropped::Superseded, superseded);
             metrics.dropped(&outlet.name, Dropped::NotWritten, not_written);
         };
         if keyed && let Some(outlet) = outlets.get_mut(KEYED) {
-            offer(outlet, zlm.get(vhost, form), false);
+            offer(outlet, zlm.get(key, form), false);
         }
         for (name, extra) in &settings.extras {
             let Some(outlet) = outlets.get_mut(name) else {
@@ -217,10 +221,10 @@ impl Notifier {
             };
             let newest_wins = extra.spec.newest_wins;
             if zlm.wanted && extra.gets(zlm.name) {
-                offer(outlet, zlm.get(vhost, form), newest_wins);
+                offer(outlet, zlm.get(key, form), newest_wins);
             }
             if own.wanted && extra.gets(own.name) {
-                offer(outlet, own.get(vhost, online), newest_wins);
+                offer(outlet, own.get(key, online), newest_wins);
             }
         }
         self.0.count(outlets);
@@ -280,7 +284,7 @@ impl Notifier {
                     Err(error) => tracing::error!(
                         endpoint = &**name,
                         error,
-                        "notifications of this endpoint cannot be kept on disk; they are kept in memory only"
+                        "notifications of this endpoint cannot be kept on disk; they are kept in memory only until that works"
                     ),
                 }
             }
@@ -300,9 +304,12 @@ impl Notifier {
             stays
         });
         for (name, extra) in wanted {
-            let outlet = outlets
-                .entry(name.clone())
-                .or_insert_with(|| Outlet::new(name.clone()));
+            let outlet = outlets.entry(name.clone()).or_insert_with(|| {
+                // The receivers of the keys have one log for questions and news.
+                let keyed = &*name == KEYED;
+                let log = keyed.then(|| self.0.plane.shared.deliveries.clone());
+                Outlet::new(name.clone(), log.unwrap_or_default())
+            });
             let durable = extra.map_or(settings.durable, |extra| extra.spec.durable);
             if let Some((spool, opened)) = opened.remove(&name) {
                 outlet.keep_on_disk(spool, opened);
@@ -427,11 +434,7 @@ impl Inner {
         self.wake.notify_one();
     }
 
-    fn open(
-        &self,
-        name: &Arc<str>,
-        writer: Option<&mut Writer>,
-    ) -> Result<(Spool, crate::spool::Opened), String> {
+    fn open(&self, name: &Arc<str>, writer: Option<&mut Writer>) -> Result<(Spool, Opened), String> {
         let spool = self
             .spool
             .get()
@@ -441,6 +444,47 @@ impl Inner {
             None => spool.open_blocking(name)?,
         };
         Ok((spool.clone(), opened))
+    }
+
+    /// Endpoints whose events should be on disk and are not, because that failed.
+    fn not_on_disk(&self) -> Vec<(Arc<str>, Spool)> {
+        let Some(spool) = self.spool.get() else {
+            return Vec::new();
+        };
+        let settings = self.plane.shared.settings();
+        let outlets = self.outlets.lock();
+        let outlets = outlets.iter().flat_map(BTreeMap::values);
+        outlets
+            .filter(|outlet| !outlet.is_durable() && settings.is_durable(&outlet.name))
+            .map(|outlet| (outlet.name.clone(), spool.clone()))
+            .collect()
+    }
+
+    /// What came of trying it again.
+    fn opened(&self, name: &Arc<str>, spool: &Spool, opened: Result<Opened, String>) {
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::warn!(
+                    endpoint = &**name,
+                    error,
+                    "notifications of this endpoint still cannot be kept on disk"
+                );
+                return;
+            }
+        };
+        let wanted = self.plane.shared.settings().is_durable(name);
+        let used = self.with_outlet(name, |outlet| {
+            if wanted && !outlet.is_durable() {
+                tracing::info!(endpoint = &**name, "notifications are kept on disk from now on");
+                outlet.keep_on_disk(spool.clone(), opened);
+            }
+            outlet.is_durable()
+        });
+        if used != Some(true) {
+            spool.close(name, false);
+        }
+        self.wake();
     }
 
     /// Counts what waits, and tells those who wait for nothing to be left.
@@ -460,8 +504,9 @@ impl Inner {
         let metrics = &self.plane.shared.metrics;
         match report {
             Report::NotWritten { seq } => {
-                let lost = self.with_outlet(name, |outlet| outlet.is_only_on_disk(seq));
-                metrics.dropped(name, Dropped::NotWritten, usize::from(lost == Some(true)));
+                // Without an outlet nobody has it in memory.
+                let lost = self.with_outlet(name, |outlet| outlet.not_written(seq));
+                metrics.dropped(name, Dropped::NotWritten, usize::from(lost != Some(false)));
             }
             Report::Dropped(dropped) => {
                 let lost = self.with_outlet(name, |outlet| {
@@ -471,6 +516,11 @@ impl Inner {
                 metrics.dropped(name, Dropped::DiskFull, lost.unwrap_or(dropped.len()));
             }
             Report::DeadDropped(count) => metrics.dropped(name, Dropped::DiskFull, count),
+            Report::Damaged(count) => {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                metrics.dropped(name, Dropped::Damaged, count);
+            }
+            Report::Failed(work) => metrics.store_failed(name, work),
         }
     }
 }

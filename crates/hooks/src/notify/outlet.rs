@@ -10,6 +10,7 @@ use crate::own::OwnEvent;
 use crate::spool::{Loaded, Opened, Spool, Stored};
 use crate::store;
 use media::StreamKey;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -78,6 +79,8 @@ struct Disk {
     /// Reading failed; when to try again.
     again: Option<Instant>,
     stored: Arc<Stored>,
+    /// Events of the queue that are not on disk, because that failed.
+    unwritten: BTreeSet<u64>,
 }
 
 /// What is to be read from disk.
@@ -99,10 +102,12 @@ pub(super) struct Lost {
     pub full: usize,
     pub superseded: usize,
     pub not_written: usize,
+    /// It is not on disk, as it should be, because the disk is too slow.
+    pub refused: bool,
 }
 
 impl Outlet {
-    pub(super) fn new(name: Arc<str>) -> Self {
+    pub(super) fn new(name: Arc<str>, log: Arc<Deliveries>) -> Self {
         Self {
             name,
             number: number(),
@@ -117,13 +122,15 @@ impl Outlet {
             last_failure: None,
             disabled: None,
             hook_index: Arc::default(),
-            log: Arc::default(),
+            log,
         }
     }
 
     /// From now on its events are kept on disk, after those that are there.
     pub(super) fn keep_on_disk(&mut self, spool: Spool, opened: Opened) {
         self.last_seq = self.last_seq.max(opened.last_seq);
+        self.log
+            .keep_on_disk(spool.clone(), self.name.clone(), opened.deliveries);
         self.disk = Some(Disk {
             spool,
             number: number(),
@@ -136,11 +143,14 @@ impl Outlet {
             reading: false,
             again: None,
             stored: opened.stored,
+            // What waits by now is not there, and has numbers that others on disk may have: done with, it must not take those along.
+            unwritten: self.queue.seqs().collect(),
         });
     }
 
     /// From now on they are not. Those that are in memory stay there.
     pub(super) fn keep_in_memory(&mut self) {
+        self.log.keep_in_memory();
         self.disk = None;
     }
 
@@ -172,11 +182,15 @@ impl Outlet {
         let up_to_date = disk.loaded >= disk.accepted && !disk.reading;
         let event = form::to_store(seq, lane.to_text(), outgoing, lifetime);
         let kept = disk.spool.append(&self.name, event);
+        lost.refused = !kept;
         if kept {
             disk.accepted = seq;
         }
         if up_to_date && self.queue.has_room(outgoing.size()) {
             disk.loaded = seq;
+            if !kept {
+                disk.unwritten.insert(seq);
+            }
             self.queue.push(lane.clone(), rank, outgoing.clone(), seq);
         } else if !kept {
             lost.not_written = 1;
@@ -210,6 +224,7 @@ impl Outlet {
         else {
             return false;
         };
+        outgoing.stream = lane.stream().cloned();
         // Whoever sends it again wants it to arrive, however old it is.
         (outgoing.born, outgoing.born_unix_ms) = (Instant::now(), unix_ms(SystemTime::now()));
         outgoing.replay = true;
@@ -247,8 +262,10 @@ impl Outlet {
         self.queue.finish(lane, next);
     }
 
-    fn done(&self, seq: u64) {
-        if let Some(disk) = &self.disk {
+    fn done(&mut self, seq: u64) {
+        if let Some(disk) = &mut self.disk
+            && !disk.unwritten.remove(&seq)
+        {
             disk.spool.done(&self.name, seq);
         }
     }
@@ -339,11 +356,15 @@ impl Outlet {
         };
         disk.loaded = part.through.min(disk.accepted).max(disk.loaded);
         let mut unknown = 0;
+        let attempts = self.log.attempts();
         for event in part.events {
             match (form::from_store(&event), LaneKey::from_text(&event.lane)) {
-                (Some(outgoing), Some(lane)) => {
+                (Some(mut outgoing), Some(lane)) => {
+                    outgoing.stream = lane.stream().cloned();
                     let rank = rank_of(outgoing.name);
-                    self.queue.push(lane, rank, Arc::new(outgoing), event.seq);
+                    let tried = attempts.get(&event.id).copied().unwrap_or(0);
+                    self.queue
+                        .push_tried(lane, rank, Arc::new(outgoing), event.seq, tried);
                 }
                 (_, _) => {
                     unknown += 1;
@@ -357,6 +378,20 @@ impl Outlet {
     /// Whether an event is only on disk.
     pub(super) fn is_only_on_disk(&self, seq: u64) -> bool {
         self.disk.as_ref().is_some_and(|disk| seq > disk.loaded)
+    }
+
+    /// An event is not on disk. True if it is lost by that; else it is in memory.
+    pub(super) fn not_written(&mut self, seq: u64) -> bool {
+        let lost = self.is_only_on_disk(seq);
+        if !lost && let Some(disk) = &mut self.disk {
+            disk.unwritten.insert(seq);
+            // It may be done with by now, so what is no more is put out of the list at times.
+            if disk.unwritten.len() > 2 * super::queue::MAX_EVENTS {
+                let waiting: BTreeSet<u64> = self.queue.seqs().collect();
+                disk.unwritten.retain(|seq| waiting.contains(seq));
+            }
+        }
+        lost
     }
 
     /// Events that are not done with.
@@ -386,9 +421,17 @@ impl Outlet {
 
     /// Gives up what is in memory only; how many that were.
     pub(super) fn clear(&mut self) -> usize {
-        let left = self.queue.clear();
+        let only_here = match &self.disk {
+            Some(disk) => self
+                .queue
+                .seqs()
+                .filter(|seq| disk.unwritten.contains(seq))
+                .count(),
+            None => self.queue.len(),
+        };
+        self.queue.clear();
         self.under_way = 0;
-        if self.disk.is_some() { 0 } else { left }
+        only_here
     }
 }
 
@@ -408,7 +451,14 @@ impl LaneKey {
     pub(super) fn to_text(&self) -> String {
         match self {
             Self::Server => String::new(),
-            Self::Stream(key) => format!("{}/{}/{}", key.vhost(), key.app(), key.stream()),
+            Self::Stream(key) => key.to_string(),
+        }
+    }
+
+    fn stream(&self) -> Option<&StreamKey> {
+        match self {
+            Self::Server => None,
+            Self::Stream(key) => Some(key),
         }
     }
 
@@ -449,7 +499,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_has_too_much_gets_half_and_recovers_slowly() {
-        let mut outlet = Outlet::new("a".into());
+        let mut outlet = Outlet::new("a".into(), Arc::default());
         let now = Instant::now();
         for _ in 0..3 {
             assert!(!outlet.failed(true, String::new(), now));
@@ -471,7 +521,7 @@ mod tests {
 
     #[test]
     fn the_end_of_an_outage_lets_go_on_what_waits_for_its_next_attempt() {
-        let mut outlet = Outlet::new("a".into());
+        let mut outlet = Outlet::new("a".into(), Arc::default());
         let now = Instant::now();
         offer(&mut outlet, Hook::StreamChanged);
         let job = outlet.take(now).unwrap();
@@ -487,7 +537,7 @@ mod tests {
 
     #[test]
     fn one_that_is_switched_off_keeps_its_events() {
-        let mut outlet = Outlet::new("a".into());
+        let mut outlet = Outlet::new("a".into(), Arc::default());
         let now = Instant::now();
         offer(&mut outlet, Hook::StreamChanged);
         outlet.disabled = Some("gone".to_owned());

@@ -126,6 +126,18 @@ impl Queue {
 
     /// Appends an event to its lane. Returns how many events had to go for it, itself perhaps among them.
     pub(crate) fn push(&mut self, key: LaneKey, rank: Rank, outgoing: Arc<Outgoing>, seq: u64) -> usize {
+        self.push_tried(key, rank, outgoing, seq, 0)
+    }
+
+    /// The same with an event for which attempts were made before.
+    pub(crate) fn push_tried(
+        &mut self,
+        key: LaneKey,
+        rank: Rank,
+        outgoing: Arc<Outgoing>,
+        seq: u64,
+        attempts: u32,
+    ) -> usize {
         let size = outgoing.size();
         let mut dropped = 0;
         while !self.has_room(size) {
@@ -150,7 +162,7 @@ impl Queue {
             rank,
             outgoing,
             failures: 0,
-            attempts: 0,
+            attempts,
             seq,
         };
         match self.lanes.get_mut(&key) {
@@ -275,9 +287,17 @@ impl Queue {
         self.timers.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Forgets everything; returns how many events that were.
-    pub(crate) fn clear(&mut self) -> usize {
-        std::mem::take(self).events
+    /// Numbers of the events that are not done with.
+    pub(crate) fn seqs(&self) -> impl Iterator<Item = u64> {
+        self.lanes
+            .values()
+            .flat_map(|lane| &lane.items)
+            .map(|item| item.seq)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 
     /// Removes one event that is not under way, and its lane with the last one.

@@ -2,7 +2,7 @@
 
 use super::entry::{self, Entry, Head};
 use super::frame::{self, DONE, FILE_HEAD, Scanner};
-use super::log::{Dropped, Log, Segment};
+use super::log::{Dropped, Log, Segment, segment_path};
 use super::{Error, Result};
 use std::fs::File;
 use std::path::Path;
@@ -166,6 +166,45 @@ impl<E: Entry> Log<E> {
         }
         dropped.append(&mut gone);
         Ok(())
+    }
+
+    /// With nothing open: cuts the last segment down to the highest number, which needs no room on disk. False if there is nothing to
+    /// be cut off.
+    ///
+    /// If the process ends in the middle of it, events may come again and damage may be reported, but no number is given twice.
+    pub(super) fn empty_in_place(&mut self) -> Result<bool> {
+        self.prune()?;
+        self.clear_leftover()?;
+        let mut record = Vec::with_capacity(32);
+        frame::put_done(&mut record, self.last_seq);
+        let len = FILE_HEAD + record.len() as u64;
+        let (Some(file), Some(segment)) = (&self.active, self.segments.back_mut()) else {
+            return Ok(false);
+        };
+        if self.open > 0 || segment.len <= len {
+            self.emptying = false;
+            return Ok(false);
+        }
+        let path = segment_path(&self.dir, segment.first);
+        self.emptying = true;
+        let written = self.disk.write_at(file, &record, FILE_HEAD);
+        written.map_err(Error::io("write", &path))?;
+        let cut = self.disk.set_len(file, len);
+        cut.map_err(Error::io("cut", &path))?;
+        self.rewrites += 1;
+        self.bytes = self.bytes - segment.len + len;
+        *segment = Segment {
+            rewritten: self.rewrites,
+            len,
+            ..Segment::new(segment.first)
+        };
+        self.seqs.forget(segment.first..u64::MAX);
+        self.unwritten.clear();
+        self.writes += 1;
+        self.unsynced = true;
+        // All that is left was just written.
+        (self.suspect, self.dirty_tail, self.emptying) = (false, false, false);
+        Ok(true)
     }
 
     /// The file of a segment now holds exactly these events, all open; those dropped are gone, any other open one was not found.

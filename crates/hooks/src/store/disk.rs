@@ -23,6 +23,39 @@ pub(super) trait Disk: Send {
     fn remove(&self, path: &Path) -> io::Result<()>;
 }
 
+/// Another disk, but nobody waits for the medium.
+pub(super) struct Unsynced<D>(pub D);
+
+impl<D: Disk> Disk for Unsynced<D> {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.0.create(path)
+    }
+
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at(file, bytes, offset)
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        self.0.set_len(file, len)
+    }
+
+    fn sync(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+}
+
 /// The operating system's.
 pub(super) struct Os;
 

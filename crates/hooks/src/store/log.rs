@@ -84,7 +84,7 @@ pub struct Log<E: Entry = Event> {
     /// The active file may be longer than its segment: a write failed, and so did the cut after it.
     pub(super) dirty_tail: bool,
     /// Counts records that were written.
-    writes: u64,
+    pub(super) writes: u64,
     /// The active file has bytes that may not be on the medium.
     pub(super) unsynced: bool,
     /// A sync of the active file failed, so what was written before is not safe: the kernel takes failed pages for clean, so
@@ -95,7 +95,9 @@ pub struct Log<E: Entry = Event> {
     /// A file of a failed call that has to go before anything else is written.
     pub(super) leftover: Option<PathBuf>,
     /// Done in memory, not yet on disk. At most the events that are on disk.
-    unwritten: Vec<u64>,
+    pub(super) unwritten: Vec<u64>,
+    /// [`Self::empty_in_place`] was begun and has to be ended before anything else is written.
+    pub(super) emptying: bool,
     /// Counts rewritten segments, to notice that a cursor's file is not the one of that name any more.
     pub(super) rewrites: u64,
     pub(super) reader: Option<Cursor<E>>,
@@ -181,6 +183,7 @@ impl<E: Entry> Log<E> {
             dir_unsynced: false,
             leftover: None,
             unwritten: Vec::new(),
+            emptying: false,
             rewrites: 0,
             reader: None,
             oldest: None,
@@ -466,6 +469,18 @@ impl<E: Entry> Log<E> {
     }
 
     fn write_unwritten(&mut self) -> Result<()> {
+        if self.emptying {
+            self.empty_in_place()?;
+        }
+        let written = self.write_marks();
+        // A disk that is full takes no mark, and what it is full of may be the events that the marks are about.
+        if written.is_err() && self.open == 0 && self.empty_in_place().unwrap_or(false) {
+            return Ok(());
+        }
+        written
+    }
+
+    fn write_marks(&mut self) -> Result<()> {
         while let Some(&seq) = self.unwritten.last() {
             // Not if its segment is gone.
             if self.seqs.is_present(seq) {

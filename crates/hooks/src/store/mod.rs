@@ -2,11 +2,11 @@
 //!
 //! A [`Log`] is a folder of append-only segments, and *is* the queue of one endpoint: an event is appended, read, sent, marked as
 //! done; after a restart it yields what is not done. [`DeadLetters`] keeps what failed for good, for people to look at, replay or
-//! purge, in the same format.
+//! purge, and [`DeliveryLog`] the last attempts, in the same format.
 //!
 //! - `frame`: records and how they are found again in a damaged file. `entry`: what is in them.
 //! - `log`: append, done, sync. `recover`: opening. `read`: reading in order. `compact`: keeping to the limit.
-//! - `seqs`: what is known of each event in memory. `disk`: the calls that write. `dead`: dead letters.
+//! - `seqs`: what is known of each event in memory. `disk`: the calls that write. `dead`: dead letters. `deliveries`: attempts.
 //!
 //! Everything here blocks and is meant for one thread that owns it. A folder belongs to one process at a time.
 //!
@@ -18,6 +18,7 @@
 
 mod compact;
 mod dead;
+mod deliveries;
 mod disk;
 mod entry;
 mod frame;
@@ -30,6 +31,7 @@ mod seqs;
 mod tests;
 
 pub use dead::{DEAD_LIMITS, Dead, DeadLetters, Filter, MAX_DEAD};
+pub use deliveries::{DELIVERY_LIMITS, DeliveryLog};
 pub use entry::{Entry, Event, MAX_BODY, MAX_TEXT};
 pub use log::{Dropped, Limits, Log, Synced, Syncing, Usage};
 pub use recover::Recovered;

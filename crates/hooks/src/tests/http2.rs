@@ -1,6 +1,7 @@
 //! HTTP/2 to receivers, over loopback.
 
 use super::loopback::{Authority, Identity, assert_failed, insecure, listen, listen_tls, settings_with};
+use super::notifications::metric;
 use super::script::{Receiver, Reply as Script, play};
 use crate::client::answer::{MAX_BODY, MAX_ERROR_BODY, MAX_HEAD};
 use crate::client::dial::Network;
@@ -108,6 +109,31 @@ fn assert_ok(got: &Answered) {
 }
 
 #[tokio::test]
+async fn a_try_shows_the_request_of_http2() {
+    let (address, mut requests) = listen_http2(h2::server::Builder::new()).await;
+    let (hooks, _driver) = Hooks::new(settings_for(address), "Tidegate(test)");
+    let receiver = async {
+        let arrived = requests.recv().await.unwrap();
+        let headers = arrived.request.headers().clone();
+        arrived.yes();
+        headers
+    };
+    let (tested, headers) = tokio::join!(hooks.test("zlm", "on_play"), receiver);
+    let shown = tested.unwrap().request.unwrap();
+    assert_eq!(shown.version, Some("HTTP/2"));
+    assert_eq!(shown.url, format!("https://{address}/hook?***"));
+    let shown: std::collections::BTreeMap<_, _> = shown
+        .headers
+        .iter()
+        .map(|header| (&*header.name, &*header.value))
+        .collect();
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+    assert_eq!(shown, headers.collect());
+}
+
+#[tokio::test]
 async fn fifty_calls_at_once_share_one_connection() {
     let (address, mut requests) = listen_http2(h2::server::Builder::new()).await;
     let hooks = hooks(settings_for(address));
@@ -130,6 +156,13 @@ async fn fifty_calls_at_once_share_one_connection() {
     let asked = join_all((0..50).map(|_| ask(&hooks)));
     let (got, ()) = tokio::join!(asked, receiver);
     got.iter().for_each(assert_ok);
+    for (line, value) in [
+        ("hook_connections{plane=\"decision\",version=\"2\"}", 1),
+        ("hook_connections{plane=\"decision\",version=\"1.1\"}", 0),
+        ("hook_connects_total{plane=\"decision\",result=\"ok\"}", 1),
+    ] {
+        assert!(metric(&hooks, &format!("{line} {value}")), "{line} {value}");
+    }
 
     // A later call finds the connection, and its body arrives whole.
     let receiver = async {

@@ -1,6 +1,7 @@
 //! Over loopback: what only sockets can show.
 
 use super::loopback::{ask, assert_failed, listen, settings_for};
+use super::notifications::metric;
 use super::script::{Receiver, Reply, play, response, yes};
 use crate::failure::Class;
 use crate::{Hooks, Settings};
@@ -21,6 +22,58 @@ async fn two_calls_over_tcp_share_a_connection() {
         receiver.received()[0].header("host"),
         Some(address.to_string().as_str())
     );
+}
+
+#[tokio::test]
+async fn connections_are_counted_while_they_are_there() {
+    let receiver = Receiver::new(|request| {
+        if request.nth == 1 {
+            yes()
+        } else {
+            Reply::Close(b"HTTP/1.1 200 OK\r\n\r\n{\"code\":0}".to_vec())
+        }
+    });
+    let address = listen(&receiver, None).await;
+    let settings = settings_for(&format!("http://{address}/hook"));
+    let (hooks, _driver) = Hooks::new(settings.clone(), "Tidegate(test)");
+    let counted = |open: u32, made: u32| {
+        let open = format!("hook_connections{{plane=\"decision\",version=\"1.1\"}} {open}");
+        let made = format!("hook_connects_total{{plane=\"decision\",result=\"ok\"}} {made}");
+        metric(&hooks, &open) && metric(&hooks, &made)
+    };
+    hooks.ask(&play(), None).await;
+    assert!(counted(1, 1), "it is kept");
+    hooks.ask(&play(), None).await;
+    assert!(counted(0, 1), "the receiver closed it");
+    hooks.ask(&play(), None).await;
+    assert!(counted(1, 2));
+
+    // One to a port that is closed, and one that is given up: TLS is never answered.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = listener.local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for (url, result) in [
+        (format!("http://{closed}/"), "connect"),
+        (format!("https://{silent}/"), "given_up"),
+    ] {
+        let settings = Settings {
+            timeout: Duration::from_millis(100),
+            retry: 0,
+            ..settings_for(&url)
+        };
+        let (hooks, _driver) = Hooks::new(settings, "Tidegate(test)");
+        hooks.ask(&play(), None).await;
+        let line = format!("hook_connects_total{{plane=\"decision\",result=\"{result}\"}} 1");
+        assert!(metric(&hooks, &line), "{line}");
+        assert!(metric(
+            &hooks,
+            "hook_connections{plane=\"decision\",version=\"1.1\"} 0"
+        ));
+    }
 }
 
 /// The rows of the failure matrix (hooks.md, section 3) once more, where the bytes go through sockets. The times of the rows are

@@ -396,6 +396,63 @@ async fn serve_durable(hooks: &HookServer, names: &[&str], folder: &Path) -> Res
     .await
 }
 
+/// An answer is what the served OpenAPI document says. For what schemathesis does not call, because it would connect to made-up hosts.
+async fn as_described(server: &TestServer, endpoint: &str, answer: &Value) -> Result<()> {
+    let mut document: Value = server.get("/index/api/openapi.json").await?.json()?;
+    let place =
+        format!("/paths/~1index~1api~1{endpoint}/post/responses/200/content/application~1json/schema");
+    ensure!(document.pointer(&place).is_some(), "{place} in {document}");
+    document["$ref"] = format!("#{place}").into();
+    let validator = jsonschema::validator_for(&document)?;
+    let errors: Vec<_> = validator
+        .iter_errors(answer)
+        .map(|error| error.to_string())
+        .collect();
+    ensure!(errors.is_empty(), "{errors:#?}");
+    // And it is not so because anything would do.
+    ensure!(!validator.is_valid(&json!({"code": 0, "data": {"request": 1}})));
+    Ok(())
+}
+
+/// What a try shows is what the receiver got, but for secrets.
+async fn shows_the_request(operator: &Operator<'_>, hooks: &HookServer) -> Result<()> {
+    let url = hooks.url("shown").replace("http://", "http://user:hidden@") + "?token=hidden";
+    let add = ["add", "shown", &url, "headers=X-Token: hidden"];
+    operator.run(&add).await?;
+    let text = operator.run(&["test", "shown", "stream.online"]).await?;
+    let call = hooks.wait_for_count("shown", 1, SOON).await.remove(0);
+    let line = format!("POST {}?*** HTTP/1.1\n", hooks.url("shown"));
+    assert!(text.starts_with(&line), "{text}");
+    let signature = call.headers.get("webhook-signature").context("a signature")?;
+    for part in [
+        &format!("\nWebhook-Signature: {signature}\n"),
+        &format!("\n\n{}\n\n200\n", String::from_utf8(call.raw.clone())?),
+        "\nAuthorization: ***\n",
+        "\nX-Token: ***\n",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let json = operator.json(&["test", "shown", "stream.offline"]).await?;
+    let call = hooks.wait_for_count("shown", 2, SOON).await.remove(1);
+    let request = &json["data"]["request"];
+    for header in request["headers"].as_array().context("headers")? {
+        let name = header["name"].as_str().context("a name")?;
+        let sent = call.headers.get(name).context("a header that was not sent")?;
+        let hidden = ["Authorization", "X-Token"].contains(&name);
+        assert_eq!(header["value"], if hidden { "***" } else { sent }, "{name}");
+    }
+    assert_eq!(request["body"].as_str().context("a body")?.as_bytes(), call.raw);
+    for shown in [&text, &json.to_string()] {
+        assert!(!shown.contains("hidden"), "{shown}");
+    }
+    as_described(operator.0, "testHookEndpoint", &json).await?;
+    let log = operator.json(&["log", "shown"]).await?;
+    assert_eq!(log["data"].as_array().map(Vec::len), Some(2));
+    as_described(operator.0, "getHookDeliveries", &log).await?;
+    operator.run(&["remove", "shown"]).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_operator_adds_an_endpoint_tries_it_and_takes_it_away() -> Result<()> {
     let hooks = HookServer::start_consenting().await?;
@@ -428,6 +485,7 @@ async fn an_operator_adds_an_endpoint_tries_it_and_takes_it_away() -> Result<()>
         .await?;
     let tested = hooks.wait_for_count("billing", 1, SOON).await.remove(0);
     assert_eq!(tested.body["data"]["stream"], "example");
+    shows_the_request(&operator, &hooks).await?;
     operator
         .line(&["test", "zlm", "on_play"], &["on_play", "ok", "200"])
         .await?;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// Cheap to clone; the clones fail together.
 #[derive(Clone, Default)]
@@ -17,6 +17,8 @@ struct State {
     share: AtomicU64,
     seed: AtomicU64,
     failed: AtomicU64,
+    /// No file can grow.
+    full: AtomicBool,
 }
 
 impl Faulty {
@@ -29,6 +31,19 @@ impl Faulty {
     /// From now on, of 256 calls so many fail.
     pub fn fail(&self, share: u64) {
         self.0.share.store(share, Relaxed);
+    }
+
+    /// From now on no file is made and none grows.
+    pub fn fill(&self, full: bool) {
+        self.0.full.store(full, Relaxed);
+    }
+
+    fn room(&self, needed: bool) -> io::Result<()> {
+        if needed && self.0.full.load(Relaxed) {
+            self.0.failed.fetch_add(1, Relaxed);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     /// Calls that have failed so far.
@@ -56,10 +71,12 @@ impl Faulty {
 impl Disk for Faulty {
     fn create(&self, path: &Path) -> io::Result<File> {
         self.call()?;
+        self.room(true)?;
         Os.create(path)
     }
 
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.room(offset + bytes.len() as u64 > file.metadata()?.len())?;
         if let Err(error) = self.call() {
             Os.write_at(file, &bytes[..bytes.len() * 2 / 3], offset)?;
             return Err(error);

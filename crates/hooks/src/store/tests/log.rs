@@ -493,3 +493,41 @@ fn a_mark_that_could_not_be_written_is_written_later() {
     let (mut log, _) = open(dir.path(), ROOMY);
     assert_eq!(open_seqs(&mut log), [1]);
 }
+
+/// A store that has filled the disk by itself must get out of it by itself, once its events are done.
+#[test]
+fn what_filled_the_disk_makes_room_when_it_is_done() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = Faulty::new(0);
+    let (mut log, _) = Log::open_with(dir.path(), Limits::default(), Box::new(disk.clone())).expect("opens");
+    for seq in 1..=50 {
+        append(&mut log, &event(seq, 500, false));
+    }
+    disk.fill(true);
+    for seq in 1..50 {
+        log.done(seq).expect_err("no room for the mark");
+    }
+    log.append(&event(51, 500, false), &mut Vec::new())
+        .expect_err("no room");
+    assert_eq!(open_seqs(&mut log), [50]);
+    log.done(50)
+        .expect("nothing is left, so nothing has to be marked");
+    assert!(bytes_of(dir.path()) < 100);
+    assert_eq!(log.usage().bytes, bytes_of(dir.path()));
+    disk.fill(false);
+    append(&mut log, &event(51, 500, false));
+    log.sync().expect("syncs");
+    drop(log);
+    let (mut log, recovered) = open(dir.path(), Limits::default());
+    let sound = Recovered {
+        open: 1,
+        last_seq: 51,
+        ..Recovered::default()
+    };
+    assert_eq!(recovered, sound);
+    assert_eq!(open_seqs(&mut log), [51]);
+    log.done(51).expect("done");
+    drop(log);
+    let (log, _) = open(dir.path(), Limits::default());
+    assert_eq!(log.last_seq(), 51);
+}

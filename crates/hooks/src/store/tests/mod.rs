@@ -1,6 +1,7 @@
 //! The store, on real files in a temporary folder.
 
 mod dead;
+mod deliveries;
 mod disk;
 mod hostile;
 mod log;

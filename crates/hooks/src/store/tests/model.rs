@@ -133,10 +133,12 @@ impl Bench {
                 let recovered = self.reopen();
                 // A segment that was begun and not finished may be there.
                 assert!(recovered.last_seq == last || recovered.last_seq > last && self.disk.failed() > 0);
+                // Where nothing was open, a file may have been left half emptied.
+                let half_emptied = self.open.is_empty() && self.disk.failed() > 0;
                 self.take_back_unsure();
                 assert_eq!(recovered.open, self.open.len() as u64);
                 let fine = (recovered.damaged, recovered.damaged_bytes);
-                assert_eq!(fine, (0, 0));
+                assert!(fine == (0, 0) || half_emptied, "{fine:?}");
                 assert!(recovered.torn_bytes == 0 || self.disk.failed() > 0);
             }
             Act::Cut(bytes) => self.cut(bytes),

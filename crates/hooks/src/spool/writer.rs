@@ -1,284 +1,23 @@
-//! The thread that owns the [store](crate::store), and the handle by which everybody else speaks to it.
-//!
-//! Nobody who tells an event waits for a disk: messages go over a bounded channel, and one that does not fit is not written, which
-//! is counted. The thread only writes, which takes microseconds, so that what was told survives the process; a second one waits for the
-//! medium, every [`SYNC_EVERY`], and at once after events about recordings.
+//! What the threads of the store do.
 
-use crate::store::{self, Dead, DeadLetters, Dropped, Event, Filter, Limits, Log, Synced, Syncing};
+use super::{Listener, Loaded, Message, Opened, Report, SYNC_EVERY, Stored, Work};
+use crate::deliveries::Delivery;
+use crate::store::{self, Dead, DeadLetters, DeliveryLog, Event, Limits, Log, Syncing};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
-
-/// The longest time that what was written may be lost with the machine.
-pub const SYNC_EVERY: Duration = Duration::from_millis(100);
-
-/// Messages to the thread that may wait.
-const CHANNEL: usize = 20_000;
-
-/// Bytes of bodies that may wait with them.
-const CHANNEL_BYTES: usize = 64 * 1024 * 1024;
-
-/// Longest time that opening a log may take: a gigabyte is read in less than a second from a disk that works.
-const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// How often a failing disk is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// The folder of dead letters within that of an endpoint.
+/// The folders of dead letters and of attempts within that of an endpoint.
 const DEAD: &str = "dead";
-
-/// What the thread has to say by itself.
-#[derive(Debug)]
-pub(crate) enum Report {
-    /// An event is not on disk.
-    NotWritten {
-        /// Its number.
-        seq: u64,
-    },
-    /// Events had to go because the disk holds no more of them.
-    Dropped(Vec<Dropped>),
-    /// Dead letters had to go for the same reason.
-    DeadDropped(usize),
-}
-
-/// Where reports go: the endpoint's name, and what there is to say.
-pub(crate) type Listener = Box<dyn Fn(&str, Report) + Send>;
-
-/// What of an endpoint is on disk, as the thread last saw it. Read without a lock: it changes with each event.
-#[derive(Debug, Default)]
-pub(crate) struct Stored {
-    events: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Stored {
-    /// Events that are not done.
-    pub(crate) fn events(&self) -> u64 {
-        self.events.load(Relaxed)
-    }
-
-    /// Bytes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
-    }
-
-    fn set(&self, log: &Log) {
-        let usage = log.usage();
-        self.events.store(usage.open, Relaxed);
-        self.bytes.store(usage.bytes, Relaxed);
-    }
-}
-
-/// A log that was opened.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Opened {
-    /// The highest number in it.
-    pub last_seq: u64,
-    /// What is in it.
-    pub stored: Arc<Stored>,
-}
-
-/// A part of what waits on disk.
-#[derive(Debug, Default)]
-pub(crate) struct Loaded {
-    pub events: Vec<Event>,
-    /// Everything up to this number is in `events`, or was in an earlier part, or is not there.
-    pub through: u64,
-}
-
-/// Some wait for it in a future, some on a thread.
-type OpenAnswer = Box<dyn FnOnce(Result<Opened, store::Error>) + Send>;
-
-type Answer<T> = oneshot::Sender<Result<T, store::Error>>;
-
-enum Message {
-    Open(Arc<str>, OpenAnswer),
-    Close(Arc<str>, bool),
-    Append(Arc<str>, Event),
-    Done(Arc<str>, u64),
-    Dead(Arc<str>, Box<Dead>),
-    Read(Arc<str>, u64, usize, usize, Answer<Loaded>),
-    ListDead(Arc<str>, u64, usize, Filter, Answer<Vec<(u64, Dead)>>),
-    TakeDead(Arc<str>, Vec<String>, Answer<Vec<Dead>>),
-    PurgeDead(Arc<str>, Filter, Answer<usize>),
-    Flush(oneshot::Sender<()>),
-    Synced(Arc<str>, Synced),
-    Stop,
-}
-
-/// The handle.
-#[derive(Clone)]
-pub(crate) struct Spool {
-    sender: SyncSender<Message>,
-    /// Bytes of events that wait in the channel.
-    under_way: Arc<AtomicUsize>,
-}
-
-impl Spool {
-    /// Makes the folder, and the thread's work for it.
-    ///
-    /// # Errors
-    ///
-    /// The folder cannot be made.
-    pub(crate) fn new(dir: &Path, max_bytes: u64) -> Result<(Self, Writer, Flusher), std::io::Error> {
-        std::fs::create_dir_all(dir)?;
-        let (sender, receiver) = mpsc::sync_channel(CHANNEL);
-        let (jobs, waiting) = mpsc::channel();
-        let flusher = Flusher {
-            waiting,
-            answers: sender.clone(),
-        };
-        let under_way = Arc::<AtomicUsize>::default();
-        let writer = Writer {
-            receiver,
-            jobs,
-            dir: dir.to_owned(),
-            limits: Limits::new(max_bytes),
-            logs: HashMap::new(),
-            dead: HashMap::new(),
-            dead_unsynced: false,
-            listener: Arc::default(),
-            under_way: under_way.clone(),
-            reported: None,
-        };
-        Ok((Self { sender, under_way }, writer, flusher))
-    }
-
-    /// Keeps an event. False if it cannot be kept, because the disk is too slow.
-    pub(crate) fn append(&self, endpoint: &Arc<str>, event: Event) -> bool {
-        let size = event.body.len();
-        if self.under_way.fetch_add(size, Relaxed) + size > CHANNEL_BYTES {
-            self.under_way.fetch_sub(size, Relaxed);
-            return false;
-        }
-        let sent = self
-            .sender
-            .try_send(Message::Append(endpoint.clone(), event))
-            .is_ok();
-        if !sent {
-            self.under_way.fetch_sub(size, Relaxed);
-        }
-        sent
-    }
-
-    /// An event is done with. A mark that is lost makes it come again after a restart, which is allowed.
-    pub(crate) fn done(&self, endpoint: &Arc<str>, seq: u64) {
-        let _ = self.sender.try_send(Message::Done(endpoint.clone(), seq));
-    }
-
-    /// Puts an event aside. False if that cannot be done.
-    pub(crate) fn dead(&self, endpoint: &Arc<str>, dead: Dead) -> bool {
-        self.sender
-            .try_send(Message::Dead(endpoint.clone(), Box::new(dead)))
-            .is_ok()
-    }
-
-    /// Opens the log of an endpoint.
-    pub(crate) fn open(&self, endpoint: &Arc<str>) -> Pending<Opened> {
-        self.ask(|answer| {
-            let answer = |opened| {
-                // Nobody may be waiting any more.
-                let _ = answer.send(opened);
-            };
-            Message::Open(endpoint.clone(), Box::new(answer))
-        })
-    }
-
-    /// The same for those who are not in a future: a change of the configuration, which may take as long as opening a folder.
-    ///
-    /// # Errors
-    ///
-    /// Why it is not open, in words.
-    pub(crate) fn open_blocking(&self, endpoint: &Arc<str>) -> Result<Opened, String> {
-        let (answer, opened) = mpsc::sync_channel(1);
-        let answer = move |result| {
-            let _ = answer.try_send(result);
-        };
-        let _ = self
-            .sender
-            .try_send(Message::Open(endpoint.clone(), Box::new(answer)));
-        flatten(opened.recv_timeout(OPEN_WITHIN).ok())
-    }
-
-    /// Closes it; with `purge` everything in it is deleted.
-    pub(crate) fn close(&self, endpoint: &Arc<str>, purge: bool) {
-        let _ = self.sender.try_send(Message::Close(endpoint.clone(), purge));
-    }
-
-    /// The next events with numbers above `after`.
-    pub(crate) fn read(&self, endpoint: &Arc<str>, after: u64, max: usize, bytes: usize) -> Pending<Loaded> {
-        self.ask(|answer| Message::Read(endpoint.clone(), after, max, bytes, answer))
-    }
-
-    /// Dead letters behind a position, with their positions.
-    pub(crate) fn list_dead(
-        &self,
-        endpoint: &Arc<str>,
-        after: u64,
-        max: usize,
-        filter: Filter,
-    ) -> Pending<Vec<(u64, Dead)>> {
-        self.ask(|answer| Message::ListDead(endpoint.clone(), after, max, filter, answer))
-    }
-
-    /// Takes dead letters out, by id.
-    pub(crate) fn take_dead(&self, endpoint: &Arc<str>, ids: Vec<String>) -> Pending<Vec<Dead>> {
-        self.ask(|answer| Message::TakeDead(endpoint.clone(), ids, answer))
-    }
-
-    /// Deletes dead letters; how many.
-    pub(crate) fn purge_dead(&self, endpoint: &Arc<str>, filter: Filter) -> Pending<usize> {
-        self.ask(|answer| Message::PurgeDead(endpoint.clone(), filter, answer))
-    }
-
-    /// Ready when everything that was sent before is on the medium.
-    pub(crate) async fn flush(&self) {
-        let (answer, done) = oneshot::channel();
-        if self.sender.try_send(Message::Flush(answer)).is_ok() {
-            let _ = done.await;
-        }
-    }
-
-    /// Ends the thread when it has done what was sent before.
-    pub(crate) fn stop(&self) {
-        let _ = self.sender.try_send(Message::Stop);
-    }
-
-    fn ask<T>(&self, message: impl FnOnce(Answer<T>) -> Message) -> Pending<T> {
-        let (answer, pending) = oneshot::channel();
-        // One that cannot be sent drops its answer, which the asker hears.
-        let _ = self.sender.try_send(message(answer));
-        Pending(pending)
-    }
-}
-
-/// An answer of the thread.
-pub(crate) struct Pending<T>(oneshot::Receiver<Result<T, store::Error>>);
-
-impl<T> Pending<T> {
-    /// Waits for it.
-    ///
-    /// # Errors
-    ///
-    /// Why there is none, in words.
-    pub(crate) async fn get(self) -> Result<T, String> {
-        flatten(self.0.await.ok())
-    }
-}
-
-fn flatten<T>(answer: Option<Result<T, store::Error>>) -> Result<T, String> {
-    match answer {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err("the store of notifications is too busy, or has ended".to_owned()),
-    }
-}
+const DELIVERIES: &str = "deliveries";
 
 /// Times in a row that a file cannot be read before it is given up.
 const GIVE_UP_AFTER: u32 = 5;
@@ -302,9 +41,14 @@ pub struct Writer {
     logs: HashMap<Arc<str>, OpenLog>,
     dead: HashMap<Arc<str>, DeadLetters>,
     dead_unsynced: bool,
+    /// Those of endpoints whose log is open.
+    deliveries: HashMap<Arc<str>, DeliveryLog>,
     listener: Arc<Mutex<Option<Listener>>>,
-    under_way: Arc<AtomicUsize>,
+    /// Of the [`super::Spool`]: bytes of events, and attempts.
+    waiting: (Arc<AtomicUsize>, Arc<AtomicUsize>),
     reported: Option<Instant>,
+    /// The last event could not be written.
+    failing: bool,
 }
 
 /// The work of the second thread: it waits for the medium.
@@ -314,6 +58,10 @@ pub struct Flusher {
 }
 
 impl Flusher {
+    pub(super) const fn new(waiting: Receiver<(Arc<str>, Syncing)>, answers: SyncSender<Message>) -> Self {
+        Self { waiting, answers }
+    }
+
     /// Waits for what the [`Writer`] has written, until that ends. Blocks: it needs a thread of its own.
     pub fn run(self) {
         for (endpoint, syncing) in self.waiting {
@@ -324,6 +72,29 @@ impl Flusher {
 }
 
 impl Writer {
+    pub(super) fn new(
+        receiver: Receiver<Message>,
+        jobs: mpsc::Sender<(Arc<str>, Syncing)>,
+        dir: &Path,
+        limits: Limits,
+        waiting: (Arc<AtomicUsize>, Arc<AtomicUsize>),
+    ) -> Self {
+        Self {
+            receiver,
+            jobs,
+            dir: dir.to_owned(),
+            limits,
+            logs: HashMap::new(),
+            dead: HashMap::new(),
+            dead_unsynced: false,
+            deliveries: HashMap::new(),
+            listener: Arc::default(),
+            waiting,
+            reported: None,
+            failing: false,
+        }
+    }
+
     pub(crate) fn listener(&self) -> Arc<Mutex<Option<Listener>>> {
         self.listener.clone()
     }
@@ -365,7 +136,7 @@ impl Writer {
                     under_way -= 1;
                     if let Some(open) = self.logs.get_mut(&endpoint) {
                         let ended = open.log.end_sync(synced);
-                        self.check(ended);
+                        self.check(&endpoint, Work::Sync, ended);
                     }
                 }
                 Some(message) => at_once = self.handle(message),
@@ -396,11 +167,11 @@ impl Writer {
                     begun += usize::from(self.jobs.send((endpoint.clone(), syncing)).is_ok())
                 }
                 Ok(None) => {}
-                Err(error) => errors.push(error),
+                Err(error) => errors.push((endpoint.clone(), error)),
             }
         }
-        for error in errors {
-            self.complain(&error.to_string());
+        for (endpoint, error) in errors {
+            self.check::<()>(&endpoint, Work::Sync, Err(error));
         }
         begun
     }
@@ -414,10 +185,11 @@ impl Writer {
             Message::Close(endpoint, purge) => {
                 self.logs.remove(&endpoint);
                 self.dead.remove(&endpoint);
+                self.deliveries.remove(&endpoint);
                 if purge && let Err(error) = std::fs::remove_dir_all(self.dir.join(&*endpoint)) {
                     let missing = error.kind() == std::io::ErrorKind::NotFound;
                     if !missing {
-                        self.complain(&format!("cannot delete the store of {endpoint}: {error}"));
+                        self.complain(&endpoint, &format!("cannot delete what is kept: {error}"));
                     }
                 }
             }
@@ -426,10 +198,17 @@ impl Writer {
                 if let Some(open) = self.logs.get_mut(&endpoint) {
                     let result = open.log.done(seq);
                     open.stored.set(&open.log);
-                    self.check(result);
+                    self.check(&endpoint, Work::Mark, result);
                 }
             }
             Message::Dead(endpoint, dead) => self.put_aside(&endpoint, *dead),
+            Message::Delivered(endpoint, delivery) => {
+                self.waiting.1.fetch_sub(1, Relaxed);
+                if let Some(log) = self.deliveries.get_mut(&endpoint) {
+                    let result = log.push(*delivery);
+                    self.check(&endpoint, Work::Delivery, result);
+                }
+            }
             Message::Read(endpoint, after, max, bytes, answer) => {
                 let _ = answer.send(self.read(&endpoint, after, max, bytes));
             }
@@ -457,12 +236,16 @@ impl Writer {
             return Ok(Opened {
                 last_seq: open.log.last_seq().max(open.seen),
                 stored: open.stored.clone(),
+                deliveries: self.last_deliveries(endpoint),
             });
         }
-        let (log, recovered) = Log::open(&self.dir.join(&**endpoint), self.limits)?;
+        let folder = self.dir.join(&**endpoint);
+        let (log, recovered) = Log::open(&folder, self.limits)?;
         if recovered.damaged > 0 || recovered.torn_bytes > 0 {
+            self.report(endpoint, Report::Damaged(recovered.damaged));
             tracing::error!(
                 endpoint = &**endpoint,
+                folder = %folder.display(),
                 damaged = recovered.damaged,
                 damaged_bytes = recovered.damaged_bytes,
                 torn_bytes = recovered.torn_bytes,
@@ -482,6 +265,7 @@ impl Writer {
         let opened = Opened {
             last_seq: seen,
             stored: stored.clone(),
+            deliveries: self.last_deliveries(endpoint),
         };
         let open = OpenLog {
             log,
@@ -493,8 +277,36 @@ impl Writer {
         Ok(opened)
     }
 
+    /// What is known of earlier attempts: for people to look at, so nothing fails because of it.
+    fn last_deliveries(&mut self, endpoint: &Arc<str>) -> Vec<Delivery> {
+        let last = match self.deliveries.get_mut(endpoint) {
+            Some(log) => log.last(),
+            None => self.open_deliveries(endpoint),
+        };
+        last.unwrap_or_else(|error| {
+            self.check::<()>(endpoint, Work::Delivery, Err(error));
+            Vec::new()
+        })
+    }
+
+    fn open_deliveries(&mut self, endpoint: &Arc<str>) -> Result<Vec<Delivery>, store::Error> {
+        let folder = self.dir.join(&**endpoint).join(DELIVERIES);
+        let (mut log, recovered) = DeliveryLog::open(&folder)?;
+        if recovered.damaged > 0 {
+            tracing::warn!(
+                endpoint = &**endpoint,
+                folder = %folder.display(),
+                damaged = recovered.damaged,
+                "the log of deliveries was damaged; what could be read was kept"
+            );
+        }
+        let last = log.last()?;
+        self.deliveries.insert(endpoint.clone(), log);
+        Ok(last)
+    }
+
     fn append(&mut self, endpoint: &Arc<str>, event: &Event) -> bool {
-        self.under_way.fetch_sub(event.body.len(), Relaxed);
+        self.waiting.0.fetch_sub(event.body.len(), Relaxed);
         let Some(open) = self.logs.get_mut(endpoint) else {
             self.report(endpoint, Report::NotWritten { seq: event.seq });
             return false;
@@ -509,7 +321,13 @@ impl Writer {
         if result.is_err() {
             self.report(endpoint, Report::NotWritten { seq: event.seq });
         }
-        self.check(result);
+        if std::mem::replace(&mut self.failing, result.is_err()) && result.is_ok() {
+            tracing::info!(
+                endpoint = &**endpoint,
+                "notifications can be written to disk again"
+            );
+        }
+        self.check(endpoint, Work::Event, result);
         event.record
     }
 
@@ -526,7 +344,9 @@ impl Writer {
                 through: u64::MAX,
             });
         };
-        let events = open.log.read_open(after, max, bytes).inspect_err(|_| {
+        let before = open.log.usage().unreadable;
+        let read = open.log.read_open(after, max, bytes);
+        if read.is_err() {
             open.unread += 1;
             if open.unread >= GIVE_UP_AFTER {
                 let lost = open.log.give_up_file(after);
@@ -537,19 +357,31 @@ impl Writer {
                 );
                 open.unread = 0;
             }
-        })?;
-        open.unread = 0;
+        } else {
+            open.unread = 0;
+        }
+        let (seen, lost) = (open.seen, open.log.usage().unreadable - before);
+        if lost > 0 {
+            self.report(endpoint, Report::Damaged(lost));
+        }
+        if read.is_err() {
+            self.report(endpoint, Report::Failed(Work::Read));
+        }
+        let events = read?;
         // Nothing that comes after the last of them was passed over, unless it was the end.
-        let through = events.last().map_or(open.seen, |event| event.seq);
+        let through = events.last().map_or(seen, |event| event.seq);
         Ok(Loaded { events, through })
     }
 
     fn dead_letters(&mut self, endpoint: &Arc<str>) -> Result<&mut DeadLetters, store::Error> {
         if !self.dead.contains_key(endpoint) {
-            let (letters, recovered) = DeadLetters::open(&self.dir.join(&**endpoint).join(DEAD))?;
+            let folder = self.dir.join(&**endpoint).join(DEAD);
+            let (letters, recovered) = DeadLetters::open(&folder)?;
             if recovered.damaged > 0 {
+                self.report(endpoint, Report::Damaged(recovered.damaged));
                 tracing::error!(
                     endpoint = &**endpoint,
+                    folder = %folder.display(),
                     damaged = recovered.damaged,
                     "dead letters were damaged; what could be read was kept"
                 );
@@ -568,7 +400,7 @@ impl Writer {
         if !dropped.is_empty() {
             self.report(endpoint, Report::DeadDropped(dropped.len()));
         }
-        self.check(result);
+        self.check(endpoint, Work::DeadLetter, result);
     }
 
     fn take_dead(&mut self, endpoint: &Arc<str>, ids: &[String]) -> Result<Vec<Dead>, store::Error> {
@@ -590,9 +422,12 @@ impl Writer {
 
     fn sync(&mut self) {
         self.sync_dead();
-        let results: Vec<_> = self.logs.values_mut().map(|open| open.log.sync()).collect();
-        for result in results {
-            self.check(result);
+        let synced = self
+            .logs
+            .iter_mut()
+            .map(|(endpoint, open)| (endpoint.clone(), open.log.sync()));
+        for (endpoint, result) in synced.collect::<Vec<_>>() {
+            self.check(&endpoint, Work::Sync, result);
         }
     }
 
@@ -601,9 +436,12 @@ impl Writer {
         if !std::mem::take(&mut self.dead_unsynced) {
             return;
         }
-        let results: Vec<_> = self.dead.values_mut().map(DeadLetters::sync).collect();
-        for result in results {
-            self.check(result);
+        let synced = self
+            .dead
+            .iter_mut()
+            .map(|(endpoint, dead)| (endpoint.clone(), dead.sync()));
+        for (endpoint, result) in synced.collect::<Vec<_>>() {
+            self.check(&endpoint, Work::Sync, result);
         }
     }
 
@@ -613,20 +451,22 @@ impl Writer {
         }
     }
 
-    fn check<T>(&mut self, result: Result<T, store::Error>) {
+    fn check<T>(&mut self, endpoint: &str, work: Work, result: Result<T, store::Error>) {
         if let Err(error) = result {
-            self.complain(&error.to_string());
+            self.report(endpoint, Report::Failed(work));
+            self.complain(endpoint, &error.to_string());
         }
     }
 
     /// Says that the disk fails, not too often.
-    fn complain(&mut self, error: &str) {
+    fn complain(&mut self, endpoint: &str, error: &str) {
         let now = Instant::now();
         if self.reported.is_some_and(|at| now - at < REPORT_EVERY) {
             return;
         }
         self.reported = Some(now);
         tracing::error!(
+            endpoint,
             error,
             "the store of notifications: what it cannot keep lives in memory only"
         );

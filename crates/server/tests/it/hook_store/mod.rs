@@ -1,13 +1,16 @@
 //! Notifications that outlive the server: killed in the middle, nothing that was kept is lost.
 
+mod faults;
+
 use crate::clients::{online, publish, tidegate};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use testkit::fixture::Fixture;
 use testkit::hook::{Answer, HookServer, Request};
 use testkit::server::TestServer;
+use testkit::tool::Tool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -21,12 +24,16 @@ const VIEWERS: usize = 10_000;
 const CROWD: usize = 50;
 
 async fn serve(hooks: &HookServer, store: &Path) -> Result<TestServer> {
-    let toml = format!(
-        "[general]\nflowThreshold = 0\n[hook]\nstore_dir = \"{}\"\n[[hook_endpoint]]\nname = \"own\"\nurl = \"{}\"\nevents = [\"session.ended\"]\ndurable = true\n",
+    tidegate().toml(config(hooks, store, "")).start().await
+}
+
+/// A durable endpoint `own`, and further lines of `[hook]`.
+fn config(hooks: &HookServer, store: &Path, more: &str) -> String {
+    format!(
+        "[general]\nflowThreshold = 0\n[hook]\nstore_dir = \"{}\"\n{more}[[hook_endpoint]]\nname = \"own\"\nurl = \"{}\"\nevents = [\"session.ended\"]\ndurable = true\n",
         store.display(),
         hooks.url("own"),
-    );
-    tidegate().toml(toml).start().await
+    )
 }
 
 /// Comes, sees something, and goes. False if the server is gone.
@@ -71,10 +78,14 @@ async fn stored(server: &TestServer) -> u64 {
 }
 
 async fn count(server: &TestServer, what: &str) -> u64 {
+    count_of(server, "own", what).await
+}
+
+async fn count_of(server: &TestServer, name: &str, what: &str) -> u64 {
     let listed = server.api("listHookEndpoints", &[]).await;
-    let own = listed["data"].as_array().into_iter().flatten();
-    let own = own.into_iter().find(|endpoint| endpoint["name"] == "own");
-    own.map_or(0, |own| own[what].as_u64().unwrap_or(0))
+    let endpoints = listed["data"].as_array().into_iter().flatten();
+    let endpoint = endpoints.into_iter().find(|endpoint| endpoint["name"] == name);
+    endpoint.map_or(0, |endpoint| endpoint[what].as_u64().unwrap_or(0))
 }
 
 fn seq(request: &Request) -> u64 {
@@ -172,6 +183,142 @@ async fn a_server_that_is_killed_among_ten_thousand_events_loses_none_of_them() 
         "one that comes twice has the same id"
     );
     assert_eq!(viewers.len() as u64, last);
+    Ok(())
+}
+
+/// The receivers of the keys: what tells of streams and of recordings comes after a kill, in order and without a gap.
+#[tokio::test]
+async fn recordings_and_streams_are_told_after_a_kill() -> Result<()> {
+    let mut hooks = HookServer::start_consenting().await?;
+    hooks.down().await;
+    let store = tempfile::tempdir()?;
+    let config = format!(
+        "{}durable=1\nstore_dir={}\n[hls]\nsegDur=1\nsegNum=0\nbroadcastRecordTs=1\n",
+        hooks.ini(&["on_record_ts", "on_stream_changed"]),
+        store.path().display(),
+    );
+    let mut server = tidegate().config(config.clone()).start().await?;
+    let publisher = publish(Fixture::H264AacShortGop, &server.url_rtmp("live/a")).await?;
+    let www = server.folder().join("www");
+    let segments = || {
+        let told = |path: &Path| path.extension().is_some_and(|extension| extension == "ts");
+        files_below(&www).filter(|path| told(path)).count()
+    };
+    server
+        .poll("segments are on disk", SOON, async |_| {
+            (segments() >= 4).then_some(())
+        })
+        .await;
+    // The newest may not have been told yet.
+    let recorded = segments() - 1;
+    let known = count_of(&server, "zlm", "stored").await;
+    server.kill().await?;
+    drop(publisher);
+
+    hooks.up().await?;
+    let server = tidegate().config(config).start().await?;
+    server
+        .poll("everything has come", SOON, async |server| {
+            (count_of(server, "zlm", "waiting").await == 0).then_some(())
+        })
+        .await;
+    let calls = hooks.all();
+    let mut numbers: Vec<_> = calls.iter().map(seq).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    numbers.dedup();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert!(numbers.len() as u64 >= known, "{} of {known}", numbers.len());
+    let of = |hook: &str| calls.iter().filter(|call| call.hook == hook).count();
+    assert!(
+        of("on_record_ts") >= recorded,
+        "{} of {recorded}",
+        of("on_record_ts")
+    );
+    assert!(
+        of("on_stream_changed") >= 3,
+        "RTMP, RTSP and HLS at least: {}",
+        of("on_stream_changed")
+    );
+    Ok(())
+}
+
+/// All files in a folder and those below it.
+fn files_below(folder: &Path) -> Box<dyn Iterator<Item = PathBuf>> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    Box::new(entries.flat_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            files_below(&path)
+        } else {
+            Box::new(std::iter::once(path))
+        }
+    }))
+}
+
+#[tokio::test]
+async fn attempts_are_remembered_over_a_kill_and_counted_on() -> Result<()> {
+    let hooks = HookServer::start(|_| Answer::Status(503)).await?;
+    let store = tempfile::tempdir()?;
+    let mut server = serve(&hooks, store.path()).await?;
+    let publisher = publish(Fixture::H264AacShortGop, &server.url_rtmp("live/a")).await?;
+    online(&server, "live", "a").await;
+    assert_eq!(crowd(&server, &["a"], 0..1).await, 1);
+    let deliveries = async |server: &TestServer| {
+        let listed = server.api("getHookDeliveries", &[("name", "own")]).await;
+        listed["data"].as_array().cloned().unwrap_or_default()
+    };
+    // The first attempt, and the one of 5 s later.
+    server
+        .poll("two attempts", SOON, async |server| {
+            (deliveries(server).await.len() >= 2).then_some(())
+        })
+        .await;
+    let before = deliveries(&server).await;
+    assert_eq!(
+        (&before[0]["attempt"], &before[0]["status"]),
+        (&2.into(), &503.into())
+    );
+    assert_eq!(before[0]["stream"], "__defaultVhost__/live/a");
+    // Everybody sees the same: the API, and who looks at the file.
+    server
+        .poll("they are on disk", SOON, async |_| {
+            let path = store.path().join("own/deliveries/00000000000000000001.log");
+            let bytes = std::fs::read(path).unwrap_or_default();
+            let id = before[0]["id"].as_str().unwrap_or("none").as_bytes();
+            (bytes.windows(id.len()).filter(|window| *window == id).count() == 2).then_some(())
+        })
+        .await;
+    server.kill().await?;
+    drop(publisher);
+    hooks.set_script(|_| Answer::ok());
+    let server = serve(&hooks, store.path()).await?;
+    let calls = hooks.wait_for(|calls| calls.len() >= 3, SOON).await;
+    assert_eq!(calls[2].headers.get("tidegate-attempt"), Some("3"));
+    let after = server
+        .poll("the third attempt is in the log", SOON, async |server| {
+            Some(deliveries(server).await).filter(|after| after.len() >= 3)
+        })
+        .await;
+    assert_eq!(after[after.len() - 2..], before);
+    assert_eq!(after[0]["id"], before[0]["id"]);
+    let text = Tool::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args([
+            "hooks",
+            "log",
+            "own",
+            "--result",
+            "status",
+            "--url",
+            &server.url_http(""),
+        ])
+        .env("TIDEGATE_API__SECRET", server.secret())
+        .run(SOON)
+        .await?
+        .stdout_text();
+    let failed = text
+        .lines()
+        .filter(|line| line.contains(" 503 ") && line.contains("/live/a"));
+    assert_eq!(failed.count(), 2, "{text}");
     Ok(())
 }
 
