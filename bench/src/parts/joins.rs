@@ -1,0 +1,86 @@
+//! How soon a viewer sees a picture: joins, one after the other.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use tokio::time::sleep;
+
+use super::Figures;
+use super::stage::Stage;
+use crate::clip::Clip;
+use crate::plan::Plan;
+use crate::product::{Product, STREAM, Settings};
+use crate::stats::Times;
+use crate::viewer::{Protocol, join};
+
+/// Between two joins. No divisor of the two seconds of a group of pictures, so that joins meet it at all its points.
+const PAUSE: Duration = Duration::from_millis(90);
+
+/// The figures, from before the TCP connection.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Joins {
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Row {
+    product: Product,
+    protocol: Protocol,
+    /// To the first byte that the server sent, whatever it says.
+    first_byte: Times,
+    /// To the last byte of the first key frame.
+    first_key_frame: Times,
+}
+
+/// Measures `count` joins in each protocol of these servers.
+pub async fn measure(plan: &Plan, clip: &Arc<Clip>, products: &[Product], count: u32) -> Result<Joins> {
+    let mut joins = Joins::default();
+    for &product in products {
+        let mut stage = Stage::start(plan, clip, product, &Settings::default()).await?;
+        stage.server.settle().await?;
+        for protocol in product
+            .protocols()
+            .into_iter()
+            .filter(|protocol| *protocol != Protocol::Hls)
+        {
+            let target = stage.server.target(protocol, STREAM)?;
+            let (mut first_byte, mut first_key_frame) = (Vec::new(), Vec::new());
+            for number in 1..=count {
+                let joined = join(plan, &target).await;
+                let joined = joined.with_context(|| format!("{product} {protocol}, join {number}"))?;
+                first_byte.push(joined.first_byte);
+                first_key_frame.push(joined.key_frame);
+                sleep(PAUSE).await;
+            }
+            joins.rows.push(Row {
+                product,
+                protocol,
+                first_byte: Times::of(first_byte)?,
+                first_key_frame: Times::of(first_key_frame)?,
+            });
+        }
+        stage.check().await?;
+        stage.stop().await?;
+    }
+    Ok(joins)
+}
+
+impl Figures for Joins {
+    fn table(&self) -> String {
+        let mut text = String::from("p50 / p99                 joins        first byte   first key frame\n");
+        for row in &self.rows {
+            let subject = format!("{} {}", row.product, row.protocol);
+            let _ = writeln!(
+                text,
+                "{subject:<24} {:>6} {:>17} {:>17}",
+                row.first_key_frame.count,
+                row.first_byte.short(),
+                row.first_key_frame.short()
+            );
+        }
+        text
+    }
+}
