@@ -80,7 +80,7 @@ struct RunArgs {
     #[arg(long, value_delimiter = ',', default_value = "0,40,300", value_parser = clap::value_parser!(u64).range(..=10_000))]
     floor_ms: Vec<u64>,
     /// How long each row is measured, seconds.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// One viewer in so many is checked frame by frame; of the others bytes are counted.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]

@@ -1,4 +1,4 @@
-//! How soon a viewer sees a picture: joins, one after the other.
+//! How soon a viewer sees a picture.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use tokio::time::sleep;
+use tokio::task::JoinSet;
+use tokio::time::interval;
 
 use super::Figures;
 use super::stage::Stage;
@@ -16,7 +17,8 @@ use crate::product::{Product, STREAM, Settings};
 use crate::stats::Times;
 use crate::viewer::{Protocol, join};
 
-/// Between two joins. No divisor of the two seconds of a group of pictures, so that joins meet it at all its points.
+/// From join to join, also where one takes longer, or joins would wait for one key frame and then begin right behind it. No divisor
+/// of the two seconds of a group of pictures, so that joins meet it at all its points.
 const PAUSE: Duration = Duration::from_millis(90);
 
 /// The figures, from before the TCP connection.
@@ -47,13 +49,18 @@ pub async fn measure(plan: &Plan, clip: &Arc<Clip>, products: &[Product], count:
             .filter(|protocol| *protocol != Protocol::Hls)
         {
             let target = stage.server.target(protocol, STREAM)?;
+            let (mut tick, mut joining) = (interval(PAUSE), JoinSet::new());
+            for _ in 0..count {
+                tick.tick().await;
+                let (plan, target) = (plan.clone(), target.clone());
+                joining.spawn(async move { join(&plan, &target).await });
+            }
             let (mut first_byte, mut first_key_frame) = (Vec::new(), Vec::new());
-            for number in 1..=count {
-                let joined = join(plan, &target).await;
-                let joined = joined.with_context(|| format!("{product} {protocol}, join {number}"))?;
+            while let Some(joined) = joining.join_next().await {
+                let joined = joined.context("a join")?;
+                let joined = joined.with_context(|| format!("{product} {protocol}"))?;
                 first_byte.push(joined.first_byte);
                 first_key_frame.push(joined.key_frame);
-                sleep(PAUSE).await;
             }
             joins.rows.push(Row {
                 product,

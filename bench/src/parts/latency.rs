@@ -19,7 +19,8 @@ use crate::stats::Times;
 use crate::targets::Goal;
 use crate::viewer::{Audience, Probe, Protocol, Target};
 
-/// Viewers in each protocol whose times are noted.
+/// Viewers in each protocol whose times are noted. The last of them joins behind all others: servers may serve viewers in the order
+/// of their coming.
 const PROBES: u32 = 2;
 /// From the last viewer's first frame to the measurement.
 const WARM_UP: Duration = Duration::from_secs(3);
@@ -89,6 +90,7 @@ async fn one(plan: &Plan, clip: &Arc<Clip>, product: Product, viewers: &[u32]) -
             let target = stage.server.target(Protocol::HttpFlv, STREAM)?;
             audience.admit(&target, count - present, plan.check_every).await?;
             present = count;
+            probes.renew_last(plan).await?;
         }
         sleep(WARM_UP).await;
         let from = Instant::now();
@@ -123,6 +125,15 @@ impl Probes {
             probes.push((target, of));
         }
         Ok(Self(probes))
+    }
+
+    /// Lets the last one of each protocol leave and join again.
+    async fn renew_last(&mut self, plan: &Plan) -> Result<()> {
+        for (target, probes) in &mut self.0 {
+            probes.pop();
+            probes.push(Probe::start(plan, target).await?);
+        }
+        Ok(())
     }
 
     /// What came between two times.

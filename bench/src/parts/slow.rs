@@ -52,9 +52,9 @@ pub async fn measure(plan: &Plan, clip: &Arc<Clip>, viewers: u32) -> Result<Slow
     let mut stage = Stage::start(plan, clip, Product::Tidegate, &Settings::default()).await?;
     stage.server.settle().await?;
     let target = stage.server.target(Protocol::HttpFlv, STREAM)?;
-    let mut probes = Probes::start(plan, &stage, &[Protocol::HttpFlv]).await?;
     let mut audience = Audience::new();
     audience.admit(&target, viewers, plan.check_every).await?;
+    let mut probes = Probes::start(plan, &stage, &[Protocol::HttpFlv]).await?;
     let mut slow = Slow::default();
     for with_slow in [false, true, false] {
         let mut laggards = JoinSet::new();

@@ -31,7 +31,7 @@ const START: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(1);
 /// From the start of the publisher to the first measurement: the server then holds all groups of pictures that it keeps (those of
 /// HLS are the most), and its memory no longer grows because of them.
-const SETTLE: Duration = Duration::from_secs(12);
+const SETTLE: Duration = Duration::from_secs(10);
 /// Longest that it may take to read the metrics.
 const METRICS: Duration = Duration::from_secs(5);
 

@@ -80,7 +80,10 @@ impl Audience {
                 joined: false,
             };
             self.viewers.spawn(async move {
-                member.door = Some(doors.acquire_owned().await.context("the doors are open")?);
+                // The floor begins when all are there.
+                if target.protocol != Protocol::Plain {
+                    member.door = Some(doors.acquire_owned().await.context("the doors are open")?);
+                }
                 watch(&target, &mut member).await
             });
         }
