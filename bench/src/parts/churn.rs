@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -160,8 +162,8 @@ async fn drain(begin: Instant, server: &Server, first: &Look) -> Result<Look> {
     let end = Instant::now() + DRAIN;
     loop {
         let look = Look::at(begin, server).await?;
-        let more = |name: &&str| look.gauges.get(*name) > first.gauges.get(*name);
-        let gone = !SHOWN.iter().any(|name| more(&name)) && look.open_files <= first.open_files;
+        let more = |name: &str| look.gauges.get(name) > first.gauges.get(name);
+        let gone = !SHOWN.iter().any(|name| more(name)) && look.open_files <= first.open_files;
         if gone || Instant::now() >= end {
             return Ok(look);
         }
@@ -288,22 +290,29 @@ async fn publish(
     Ok(())
 }
 
-/// Watches for a while.
+/// Watches for a while, or until there was something to see.
 async fn view(target: Target, stay: Duration) -> Result<()> {
-    let mut guest = Guest { seen: false };
-    match timeout(stay, watch(&target, &mut guest)).await {
-        Ok(Ok(())) => bail!("a viewer over {} has ended", target.protocol),
-        Ok(Err(error)) => Err(error.context(format!("a viewer over {}", target.protocol))),
-        Err(_) if guest.seen => Ok(()),
-        Err(_) => bail!("a viewer over {} has seen nothing in {stay:?}", target.protocol),
-    }
+    let seen = AtomicBool::new(false);
+    let mut guest = Guest {
+        seen: &seen,
+        leaves_at: Instant::now() + stay,
+    };
+    let mut watching = pin!(watch(&target, &mut guest));
+    let watched = match timeout(stay, &mut watching).await {
+        Ok(watched) => watched,
+        // It leaves at any point, also in the middle of a frame.
+        Err(_) if seen.load(Ordering::Relaxed) => return Ok(()),
+        Err(_) => watching.await,
+    };
+    watched.with_context(|| format!("a viewer over {}", target.protocol))
 }
 
-struct Guest {
-    seen: bool,
+struct Guest<'a> {
+    seen: &'a AtomicBool,
+    leaves_at: Instant,
 }
 
-impl Watcher for Guest {
+impl Watcher for Guest<'_> {
     fn received(&mut self, _: usize) {}
 
     fn checks(&self) -> bool {
@@ -311,8 +320,11 @@ impl Watcher for Guest {
     }
 
     fn frame(&mut self, _: &Seen) -> ControlFlow<()> {
-        self.seen = true;
-        ControlFlow::Continue(())
+        self.seen.store(true, Ordering::Relaxed);
+        if Instant::now() < self.leaves_at {
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(())
     }
 
     fn missing(&mut self, _: u64) {}

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
-use super::Figures;
 use super::stage::Stage;
 use super::window::Window;
+use super::{Figures, of_server};
 use crate::clip::Clip;
 use crate::plan::Plan;
 use crate::product::floor::FloorArgs;
@@ -128,16 +128,11 @@ pub async fn measure(plan: &Plan, clip: &Arc<Clip>, choice: &Choice) -> Result<F
         let row = timeout(limit, row)
             .await
             .with_context(|| format!("not done after {limit:?}"))
-            .flatten()
-            .with_context(|| format!("{viewers} viewers, {subject}"));
-        match row {
-            Ok(row) => fanout.rows.push(row),
-            // That another server cannot do it is a result, not an end.
-            Err(error) if Product::PEERS.contains(&subject.product) => {
-                fanout.failed.push(format!("{error:#}"))
-            }
-            Err(error) => return Err(error),
-        }
+            .flatten();
+        let label = format!("{viewers} viewers, {subject}");
+        fanout
+            .rows
+            .extend(of_server(subject.product, &label, row, &mut fanout.failed)?);
     }
     fanout.sum_up();
     Ok(fanout)
@@ -323,7 +318,10 @@ impl Figures for Fanout {
                 } else {
                     format!("floor at {merge_ms} ms")
                 };
-                let mut line = format!("{viewers} viewers: {of_floor} {floor:.3}; {}", ratios.join(", "));
+                let mut line = format!("{viewers} viewers: {of_floor} {floor:.3}");
+                if !ratios.is_empty() {
+                    let _ = write!(line, "; {}", ratios.join(", "));
+                }
                 if merge_ms == 0 {
                     for row in self.summary.iter().filter(|row| row.viewers == viewers) {
                         if Product::PEERS.contains(&row.subject.product) {

@@ -9,8 +9,8 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
-use super::Figures;
 use super::stage::Stage;
+use super::{Figures, of_server};
 use crate::clip::Clip;
 use crate::plan::Plan;
 use crate::product::{Product, STREAM, Settings};
@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(90);
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Joins {
     rows: Vec<Row>,
+    /// Peers that could not be measured, and why.
+    failed: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -41,38 +43,45 @@ struct Row {
 pub async fn measure(plan: &Plan, clip: &Arc<Clip>, products: &[Product], count: u32) -> Result<Joins> {
     let mut joins = Joins::default();
     for &product in products {
-        let mut stage = Stage::start(plan, clip, product, &Settings::default()).await?;
-        stage.server.settle().await?;
-        for protocol in product
-            .protocols()
-            .into_iter()
-            .filter(|protocol| *protocol != Protocol::Hls)
-        {
-            let target = stage.server.target(protocol, STREAM)?;
-            let (mut tick, mut joining) = (interval(PAUSE), JoinSet::new());
-            for _ in 0..count {
-                tick.tick().await;
-                let (plan, target) = (plan.clone(), target.clone());
-                joining.spawn(async move { join(&plan, &target).await });
-            }
-            let (mut first_byte, mut first_key_frame) = (Vec::new(), Vec::new());
-            while let Some(joined) = joining.join_next().await {
-                let joined = joined.context("a join")?;
-                let joined = joined.with_context(|| format!("{product} {protocol}"))?;
-                first_byte.push(joined.first_byte);
-                first_key_frame.push(joined.key_frame);
-            }
-            joins.rows.push(Row {
-                product,
-                protocol,
-                first_byte: Times::of(first_byte)?,
-                first_key_frame: Times::of(first_key_frame)?,
-            });
-        }
-        stage.check().await?;
-        stage.stop().await?;
+        let rows = one(plan, clip, product, count).await;
+        let label = format!("joins of {product}");
+        let rows = of_server(product, &label, rows, &mut joins.failed)?;
+        joins.rows.extend(rows.into_iter().flatten());
     }
     Ok(joins)
+}
+
+async fn one(plan: &Plan, clip: &Arc<Clip>, product: Product, count: u32) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut stage = Stage::start(plan, clip, product, &Settings::default()).await?;
+    stage.server.settle().await?;
+    for protocol in Protocol::LIVE {
+        let Ok(target) = stage.server.target(protocol, STREAM) else {
+            continue;
+        };
+        let (mut tick, mut joining) = (interval(PAUSE), JoinSet::new());
+        for _ in 0..count {
+            tick.tick().await;
+            let (plan, target) = (plan.clone(), target.clone());
+            joining.spawn(async move { join(&plan, &target).await });
+        }
+        let (mut first_byte, mut first_key_frame) = (Vec::new(), Vec::new());
+        while let Some(joined) = joining.join_next().await {
+            let joined = joined.context("a join")?;
+            let joined = joined.with_context(|| protocol.to_string())?;
+            first_byte.push(joined.first_byte);
+            first_key_frame.push(joined.key_frame);
+        }
+        rows.push(Row {
+            product,
+            protocol,
+            first_byte: Times::of(first_byte)?,
+            first_key_frame: Times::of(first_key_frame)?,
+        });
+    }
+    stage.check().await?;
+    stage.stop().await?;
+    Ok(rows)
 }
 
 impl Figures for Joins {
@@ -89,5 +98,9 @@ impl Figures for Joins {
             );
         }
         text
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.failed.clone()
     }
 }

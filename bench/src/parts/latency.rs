@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::Figures;
 use super::stage::Stage;
 use super::window::Window;
+use super::{Figures, of_server};
 use crate::check::latencies;
 use crate::clip::{Clip, GROUP_FRAMES};
 use crate::plan::Plan;
@@ -31,6 +31,8 @@ const FEW: u32 = 0;
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Latency {
     rows: Vec<Row>,
+    /// Peers that could not be measured, and why.
+    failed: Vec<String>,
 }
 
 /// With a number of viewers.
@@ -68,9 +70,9 @@ pub async fn measure(
             &[]
         };
         let rows = one(plan, clip, product, counts).await;
-        latency
-            .rows
-            .extend(rows.with_context(|| format!("latency of {product}"))?);
+        let label = format!("latency of {product}");
+        let rows = of_server(product, &label, rows, &mut latency.failed)?;
+        latency.rows.extend(rows.into_iter().flatten());
     }
     Ok(latency)
 }
@@ -207,7 +209,7 @@ impl Figures for Latency {
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.failed.clone();
         for row in &self.rows {
             let label = format!("latency of {} with {} viewers", row.product, row.viewers);
             for of in row.protocols.iter().filter(|of| of.missing > 0) {

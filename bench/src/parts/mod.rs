@@ -14,9 +14,11 @@ mod window;
 
 use std::fmt;
 
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::product::Product;
 use crate::targets::Goal;
 
 /// A part of the run.
@@ -64,5 +66,22 @@ pub trait Figures: Serialize {
     /// What stands beside the targets.
     fn reached(&self) -> Vec<(Goal, String)> {
         Vec::new()
+    }
+}
+
+/// What was found of a server. That a peer cannot do it is noted and no failure: `None`.
+fn of_server<T>(
+    product: Product,
+    label: &str,
+    found: Result<T>,
+    failed: &mut Vec<String>,
+) -> Result<Option<T>> {
+    match found.with_context(|| label.to_owned()) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if Product::PEERS.contains(&product) => {
+            failed.push(format!("{error:#}"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::Figures;
+use super::{Figures, of_server};
 use crate::clip::{Clip, FRAME};
 use crate::plan::Plan;
 use crate::product::{Product, Server, Settings};
@@ -30,6 +30,8 @@ pub struct Publishers {
     /// Of one group of pictures, bytes.
     group_bytes: f64,
     rows: Vec<Row>,
+    /// Peers that could not be measured, and why.
+    failed: Vec<String>,
 }
 
 /// Of a number of publishers.
@@ -75,6 +77,7 @@ pub async fn measure(
     let mut publishers = Publishers {
         group_bytes: clip.group_bytes(),
         rows: Vec::new(),
+        failed: Vec::new(),
     };
     let most = counts.iter().copied().max();
     for &count in counts {
@@ -84,9 +87,11 @@ pub async fn measure(
                 if (product != Product::Tidegate || !variant.is_empty()) && Some(count) != most {
                     continue;
                 }
-                eprintln!("{count} publishers, {product} {variant} ...");
+                let label = format!("{count} publishers, {product} {variant}");
+                eprintln!("{label} ...");
                 let row = one(plan, clip, product, variant, &settings, count).await;
-                publishers.rows.push(row.with_context(|| format!("{count} publishers, {product} {variant}"))?);
+                let row = of_server(product, &label, row, &mut publishers.failed)?;
+                publishers.rows.extend(row);
             }
         }
     }
@@ -156,6 +161,10 @@ impl Figures for Publishers {
             self.group_bytes / 1024.0
         );
         text
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.failed.clone()
     }
 
     fn reached(&self) -> Vec<(Goal, String)> {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::Figures;
+use super::{Figures, of_server};
 use crate::child;
 use crate::plan::Plan;
 use crate::product::{Product, Server, Settings};
@@ -16,6 +16,8 @@ use crate::targets::Goal;
 
 /// From the start to the look at the memory.
 const QUIET: Duration = Duration::from_secs(1);
+/// Starts after which the memory is looked at.
+const LOOKS: u32 = 3;
 /// A program that does nothing.
 const NOTHING: &str = "true";
 
@@ -25,6 +27,8 @@ pub struct Start {
     /// What it takes us to start a program that does nothing and to see its end; it is in the other times.
     nothing: Times,
     rows: Vec<Row>,
+    /// Peers that could not be measured, and why.
+    failed: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -52,34 +56,42 @@ pub async fn measure(plan: &Plan, products: &[Product], count: u32) -> Result<St
     let mut start = Start {
         nothing: Times::of(nothing)?,
         rows: Vec::new(),
+        failed: Vec::new(),
     };
     for &product in products {
-        let (mut ready, mut resident, mut threads) = (Vec::new(), Vec::new(), 0);
-        for number in 0..count {
-            let server = Server::start(plan, product, &Settings::default()).await?;
-            ready.push(server.ready_after);
-            // Few looks at the memory are enough, and each takes a while.
-            if number < 3 {
-                sleep(QUIET).await;
-                let usage = server.usage()?;
-                resident.push(usage.resident_bytes);
-                threads = usage.threads;
-            }
-            server.stop().await?;
-        }
-        resident.sort_unstable();
-        let resident_bytes = resident
-            .get(resident.len() / 2)
-            .copied()
-            .context("no memory was looked at")?;
-        start.rows.push(Row {
-            product,
-            ready: Times::of(ready)?,
-            resident_bytes,
-            threads,
-        });
+        let row = one(plan, product, count).await;
+        let label = format!("starts of {product}");
+        start
+            .rows
+            .extend(of_server(product, &label, row, &mut start.failed)?);
     }
     Ok(start)
+}
+
+async fn one(plan: &Plan, product: Product, count: u32) -> Result<Row> {
+    let (mut ready, mut resident, mut threads) = (Vec::new(), Vec::new(), 0);
+    for number in 0..count {
+        let server = Server::start(plan, product, &Settings::default()).await?;
+        ready.push(server.ready_after);
+        // Few looks at the memory are enough, and each takes a while.
+        if number < LOOKS {
+            sleep(QUIET).await;
+            let usage = server.usage()?;
+            resident.push(usage.resident_bytes);
+            threads = usage.threads;
+        }
+        server.stop().await?;
+    }
+    resident.sort_unstable();
+    Ok(Row {
+        product,
+        ready: Times::of(ready)?,
+        resident_bytes: resident
+            .get(resident.len() / 2)
+            .copied()
+            .context("no memory was looked at")?,
+        threads,
+    })
 }
 
 impl Figures for Start {
@@ -102,6 +114,10 @@ impl Figures for Start {
             self.nothing.short()
         );
         text
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.failed.clone()
     }
 
     fn reached(&self) -> Vec<(Goal, String)> {

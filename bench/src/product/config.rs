@@ -79,7 +79,12 @@ rtmp {{
 }
 
 fn xiu(ports: Ports) -> String {
-    let Ports { rtmp, http, .. } = ports;
+    // It has no RTSP for streams that come over RTMP; its API would listen on a port of its own choice.
+    let Ports {
+        rtmp,
+        rtsp: api,
+        http,
+    } = ports;
     format!(
         "[rtmp]
 enabled = true
@@ -88,6 +93,11 @@ gop_num = 1
 [httpflv]
 enabled = true
 port = {http}
+[httpapi]
+port = {api}
+[authsecret]
+key = \"unused\"
+password = \"unused\"
 [log]
 level = \"error\"
 "
@@ -194,7 +204,7 @@ mod tests {
         };
         for (text, expected) in [
             (nginx(ports, "m.so"), vec!["40001"]),
-            (xiu(ports), vec!["40001", "40003"]),
+            (xiu(ports), vec!["40001", "40002", "40003"]),
             (zlm(ports), vec!["40001", "40002", "40003"]),
             (srs(ports), vec!["40001", "40003"]),
             (mediamtx(ports), vec!["40001", "40002"]),
