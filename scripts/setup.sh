@@ -4,7 +4,7 @@
 #   build   to compile: the Rust toolchain and a C compiler (checked, not installed)
 #   test    to run the whole test suite: media tools, browser, Redis, schemathesis, nextest and cargo-deny
 #   deny    to check dependencies: cargo-deny
-#   bench   to run the benchmark: ffmpeg
+#   bench   to run the benchmark: ffmpeg, and servers to compare with: nginx-rtmp, xiu
 #
 # Debian packages are installed as root, or through sudo. Python and npm packages go below .tools/ in this folder; cargo's
 # tools go where cargo keeps its programs, so that all checkouts share them.
@@ -21,6 +21,8 @@ readonly SCHEMATHESIS_VERSION=4.32.5
 # The Standard Webhooks project's own libraries, which verify the signatures of hooks: independent of what made them.
 readonly STANDARDWEBHOOKS_PYPI_VERSION=1.1.0
 readonly STANDARDWEBHOOKS_NPM_VERSION=1.1.1
+# A media server in Rust that the benchmark compares with.
+readonly XIU_VERSION=0.14.0
 
 say() { printf '    %s\n' "$*"; }
 fail() { printf 'set-up: %s\n' "$*" >&2; exit 1; }
@@ -32,13 +34,14 @@ can_be_root() {
 }
 
 # Installs Debian packages of which the program named beside them is missing: `apt_for PROGRAM=PACKAGE...`.
-# A program written `element:NAME` is a GStreamer element.
+# A program written `element:NAME` is a GStreamer element, `pc:NAME` a library that pkg-config knows.
 apt_for() {
     local missing=() program package pair
     for pair in "$@"; do
         program=${pair%%=*} package=${pair#*=}
         case $program in
             element:*) have gst-inspect-1.0 && gst-inspect-1.0 --exists "${program#element:}" 2>/dev/null && continue ;;
+            pc:*) have pkg-config && pkg-config --exists "${program#pc:}" && continue ;;
             *) have "$program" && continue ;;
         esac
         [[ " ${missing[*]-} " == *" $package "* ]] || missing+=("$package")
@@ -128,10 +131,45 @@ setup_standardwebhooks() {
     fi
 }
 
+# nginx with its RTMP module from Debian's packages, unpacked as .tools/nginx and not installed: a package would start a web server
+# on this machine.
+setup_nginx_rtmp() {
+    local folder=.tools/nginx draft=.tools/nginx.draft package
+    [[ ! -x $folder/usr/sbin/nginx ]] || return 0
+    have apt-get && have dpkg-deb || { say "no nginx-rtmp to compare with: this is no Debian"; return 0; }
+    say "unpacking nginx-rtmp below .tools/"
+    rm -rf "$draft" && mkdir -p "$draft"
+    if (cd "$draft" && apt-get -q download nginx libnginx-mod-rtmp >/dev/null 2>&1) &&
+        for package in "$draft"/*.deb; do dpkg-deb -x "$package" "$draft/tree" || break; done &&
+        "$draft/tree/usr/sbin/nginx" -v 2>/dev/null; then
+        rm -rf "$folder" && mv "$draft/tree" "$folder"
+    else
+        say "no nginx-rtmp to compare with: its packages cannot be had, or do not run here"
+    fi
+    rm -rf "$draft"
+}
+
+# xiu as .tools/bin/xiu. What could not be built is not tried again: that takes minutes.
+setup_xiu() {
+    local log=.tools/xiu-$XIU_VERSION.log
+    [[ ! -x .tools/bin/xiu && ! -e $log ]] || return 0
+    # It links Opus. A peer that cannot be had is no reason not to measure.
+    (apt_for pkg-config=pkg-config pc:opus=libopus-dev) || { say "so there is no comparison with xiu"; return 0; }
+    say "building xiu $XIU_VERSION to compare with, once for this checkout (some minutes)"
+    mkdir -p .tools
+    if env -u CARGO_TARGET_DIR cargo install --quiet --locked --version "$XIU_VERSION" --root .tools xiu >"$log" 2>&1; then
+        rm -f "$log"
+    else
+        say "xiu cannot be built here, so there is no comparison with it; $log says why; remove it to try again"
+    fi
+}
+
 setup_bench() {
     setup_build
     apt_for ffmpeg=ffmpeg
     setup_ffmpeg_new
+    setup_nginx_rtmp
+    setup_xiu
 }
 
 setup_test() {

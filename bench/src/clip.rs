@@ -7,10 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use container::flv;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
-
-use crate::child;
 
 /// Bit rate of the video, bits per second.
 const BIT_RATE: u32 = 2_000_000;
@@ -18,6 +16,10 @@ const BIT_RATE: u32 = 2_000_000;
 const FRAME_RATE: u32 = 25;
 /// From key frame to key frame, frames: two seconds.
 const GROUP: u32 = 2 * FRAME_RATE;
+/// From frame to frame.
+pub const FRAME: Duration = Duration::from_millis(1000 / FRAME_RATE as u64);
+/// From key frame to key frame, frames, as a count.
+pub const GROUP_FRAMES: usize = GROUP as usize;
 /// Length, seconds: ten groups of pictures.
 const LENGTH: u32 = 10 * GROUP / FRAME_RATE;
 /// Longest that its making may take; a few seconds are usual.
@@ -26,12 +28,17 @@ const MAKING: Duration = Duration::from_secs(180);
 const TOLERANCE: f64 = 0.15;
 
 /// A frame as FLV carries it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// From the start of the clip, milliseconds.
-    pub time_ms: u64,
+    /// Body of the tag.
+    pub body: Bytes,
+}
+
+impl Frame {
     /// Tag with header and trailing size, bytes.
-    pub len: usize,
+    pub fn len(&self) -> usize {
+        self.body.len() + TAG_OVERHEAD
+    }
 }
 
 /// The stream.
@@ -39,7 +46,11 @@ pub struct Frame {
 pub struct Clip {
     /// FLV file.
     pub file: PathBuf,
-    /// Its video frames.
+    /// Body of the tag with the metadata, if there is one.
+    pub metadata: Option<Bytes>,
+    /// Body of the tag with the decoder's configuration.
+    pub sequence_header: Bytes,
+    /// Its video frames, [`FRAME`] apart, each [`GROUP_FRAMES`]th a key frame.
     pub frames: Vec<Frame>,
 }
 
@@ -49,46 +60,74 @@ impl Clip {
         let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
         let mut reader = flv::Reader::new();
         reader.push(Bytes::from(bytes));
-        let mut frames = Vec::new();
-        while let Some(tag) = reader
-            .next()
-            .with_context(|| format!("read {}", file.display()))?
-        {
+        let shown = file.display();
+        let (mut frames, mut metadata, mut sequence_header) = (Vec::new(), None, None);
+        while let Some(tag) = reader.next().with_context(|| format!("read {shown}"))? {
             if is_video_frame(&tag) {
-                let time_ms = tag.timestamp_ms.try_into().context("a time below 0")?;
-                frames.push(Frame {
-                    time_ms,
-                    len: tag.body.len() + TAG_OVERHEAD,
-                });
+                let due_ms = frames.len() as i64 * FRAME.as_millis() as i64;
+                ensure!(
+                    tag.timestamp_ms == due_ms
+                        && is_key_frame(&tag) == frames.len().is_multiple_of(GROUP_FRAMES),
+                    "{shown} has not the frames that it should have; delete it"
+                );
+                frames.push(Frame { body: tag.body });
+            } else if tag.tag_type == flv::TagType::Script {
+                metadata = metadata.or(Some(tag.body));
+            } else if tag.tag_type == flv::TagType::Video && tag.body.get(1) == Some(&0) {
+                sequence_header = sequence_header.or(Some(tag.body));
             }
         }
-        ensure!(!frames.is_empty(), "{} has no video", file.display());
+        ensure!(!frames.is_empty(), "{shown} has no video");
         Ok(Self {
             file: file.to_owned(),
+            metadata,
+            sequence_header: sequence_header.with_context(|| format!("{shown} has no sequence header"))?,
             frames,
         })
     }
 
-    /// Time from one loop to the next, milliseconds.
-    pub fn length_ms(&self) -> u64 {
-        self.frames.len() as u64 * 1000 / u64::from(FRAME_RATE)
+    /// A clip of as many frames, with no more than the first `bytes` of each picture's longest unit. No decoder shows it.
+    pub fn cut(&self, bytes: usize) -> Self {
+        let frames = self.frames.iter().map(|frame| Frame {
+            body: cut(&frame.body, bytes),
+        });
+        Self {
+            frames: frames.collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Time from one loop to the next.
+    pub fn length(&self) -> Duration {
+        FRAME * self.frames.len() as u32
+    }
+
+    /// Of a group of pictures, bytes, in the mean.
+    pub fn group_bytes(&self) -> f64 {
+        self.bit_rate() / 8.0 * FRAME.as_secs_f64() * f64::from(GROUP)
     }
 
     /// Bits per second of its frames.
     pub fn bit_rate(&self) -> f64 {
-        let bytes: usize = self.frames.iter().map(|frame| frame.len).sum();
-        bytes as f64 * 8000.0 / self.length_ms() as f64
+        let bytes: usize = self.frames.iter().map(Frame::len).sum();
+        bytes as f64 * 8.0 / self.length().as_secs_f64()
     }
+}
 
-    /// Sends it to `url` in its own time, for ever.
-    pub fn publish(&self, cores: &[usize], url: &str) -> Result<Child> {
-        let mut command = child::command(cores, "ffmpeg")?;
-        command
-            .args(["-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i"])
-            .arg(&self.file);
-        command.args(["-c", "copy", "-f", "flv", url]);
-        command.stdout(Stdio::null()).spawn().context("start ffmpeg")
+/// Cuts a coded picture: its head of five bytes (FLV 10.1, annex E.4.3.1), then units that begin with their lengths, four bytes each.
+fn cut(body: &Bytes, bytes: usize) -> Bytes {
+    const HEAD: usize = 5;
+    let (head, mut rest) = body.split_at(HEAD.min(body.len()));
+    let mut longest: &[u8] = &[];
+    while let Some((length, more)) = rest.split_first_chunk::<4>() {
+        let (unit, after) = more.split_at((u32::from_be_bytes(*length) as usize).min(more.len()));
+        if unit.len() > longest.len() {
+            longest = unit;
+        }
+        rest = after;
     }
+    let unit = &longest[..longest.len().min(bytes)];
+    [head, &(unit.len() as u32).to_be_bytes(), unit].concat().into()
 }
 
 /// Header of a tag (11 bytes) and the size behind it (4): FLV 10.1, annex E.

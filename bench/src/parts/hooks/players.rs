@@ -7,46 +7,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::BytesMut;
-use serde::Serialize;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::node::STREAM;
-use crate::viewer;
+use super::node::SMALL;
+use crate::http;
+use crate::stats::Times;
 
 /// Longest that one play may take.
 const PLAY: Duration = Duration::from_secs(20);
-
-/// Ranks of a set of times, milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Ranks {
-    /// Half of them were not longer.
-    pub p50_ms: f64,
-    /// 99 of 100 were not longer.
-    pub p99_ms: f64,
-    /// None was longer.
-    pub max_ms: f64,
-}
-
-impl Ranks {
-    /// Of these times.
-    pub fn of(mut times: Vec<Duration>) -> Result<Self> {
-        times.sort_unstable();
-        // Nearest rank: the smallest time that so many percent of all are not above.
-        let rank = |percent: usize| {
-            let at = (times.len() * percent).div_ceil(100).saturating_sub(1);
-            let time = times.get(at).context("no times")?;
-            anyhow::Ok(time.as_secs_f64() * 1000.0)
-        };
-        Ok(Self {
-            p50_ms: rank(50)?,
-            p99_ms: rank(99)?,
-            max_ms: rank(100)?,
-        })
-    }
-}
 
 /// One play, from before the connection to the end of the answer's head: the verdict is then known.
 pub async fn play(server: SocketAddr) -> Result<Duration> {
@@ -62,24 +32,18 @@ pub async fn play(server: SocketAddr) -> Result<Duration> {
 
 /// Asks over a connection and waits for the answer of success.
 async fn admitted(mut io: TcpStream) -> Result<TcpStream> {
-    let request = format!("GET /{STREAM}.live.flv HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
-    io.write_all(request.as_bytes())
-        .await
-        .context("ask for the stream")?;
-    let mut buffer = BytesMut::new();
-    while !viewer::take_head(&mut buffer)? {
-        viewer::read(&mut io, &mut buffer).await?;
-    }
+    http::request(&mut io, &format!("/{SMALL}.live.flv")).await?;
+    http::read_head(&mut io, &mut BytesMut::new()).await?;
     Ok(io)
 }
 
 /// Plays one after the other.
-pub async fn in_turn(server: SocketAddr, count: u32) -> Result<Ranks> {
+pub async fn in_turn(server: SocketAddr, count: u32) -> Result<Times> {
     let mut times = Vec::new();
     for _ in 0..count {
         times.push(play(server).await?);
     }
-    Ranks::of(times)
+    Times::of(times)
 }
 
 /// What many players reached together.
@@ -126,7 +90,7 @@ pub async fn crowd(server: SocketAddr, players: u32, time: Duration) -> Result<C
 }
 
 /// So many players that are all connected, then ask all at once. The times are from then on.
-pub async fn at_once(server: SocketAddr, players: u32) -> Result<Ranks> {
+pub async fn at_once(server: SocketAddr, players: u32) -> Result<Times> {
     let mut connections = Vec::new();
     for _ in 0..players {
         connections.push(TcpStream::connect(server).await.context("connect a player")?);
@@ -143,22 +107,5 @@ pub async fn at_once(server: SocketAddr, players: u32) -> Result<Ranks> {
         });
     }
     let answered: Vec<(Duration, TcpStream)> = tasks.join_all().await.into_iter().collect::<Result<_>>()?;
-    Ranks::of(answered.into_iter().map(|(time, _)| time).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranks_are_times_that_occurred() {
-        let times = (1..=200).rev().map(Duration::from_millis).collect();
-        let expected = Ranks {
-            p50_ms: 100.0,
-            p99_ms: 198.0,
-            max_ms: 200.0,
-        };
-        assert_eq!(Ranks::of(times).expect("some"), expected);
-        assert!(Ranks::of(Vec::new()).is_err());
-    }
+    Times::of(answered.into_iter().map(|(time, _)| time).collect())
 }

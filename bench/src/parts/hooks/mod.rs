@@ -5,16 +5,18 @@ mod node;
 mod players;
 mod verdicts;
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::Figures;
 use crate::clip::Clip;
-use crate::rows::Plan;
+use crate::plan::Plan;
+use crate::targets::Goal;
 
-pub use black_hole::BlackHole;
-pub use verdicts::{Slow, Verdicts};
+use black_hole::BlackHole;
+use verdicts::{Slow, Verdicts};
 
 /// The figures.
 #[derive(Clone, Debug, Serialize)]
@@ -28,13 +30,15 @@ pub struct Hooks {
 }
 
 /// Measures all of them.
-pub async fn measure(plan: &Plan, clip: &Clip) -> Result<Hooks> {
+pub async fn measure(plan: &Plan, clip: &Arc<Clip>) -> Result<Hooks> {
     eprintln!("hooks: verdicts of a receiver that answers at once ...");
-    let immediate = verdicts::immediate(plan)
+    let immediate = verdicts::immediate(plan, clip)
         .await
         .context("hooks, a receiver that answers at once")?;
     eprintln!("hooks: many plays at once, a slow receiver ...");
-    let slow = verdicts::slow(plan).await.context("hooks, a slow receiver")?;
+    let slow = verdicts::slow(plan, clip)
+        .await
+        .context("hooks, a slow receiver")?;
     eprintln!("hooks: a receiver that never answers ...");
     let black_hole = black_hole::measure(plan, clip)
         .await
@@ -46,18 +50,12 @@ pub async fn measure(plan: &Plan, clip: &Clip) -> Result<Hooks> {
     })
 }
 
-impl Hooks {
-    /// For people.
-    pub fn table(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "\n{}{}{}",
-            self.immediate.table(),
-            self.slow.table(),
-            self.black_hole.table()
-        );
-        text
+impl Figures for Hooks {
+    fn table(&self) -> String {
+        [self.immediate.table(), self.slow.table(), self.black_hole.table()].concat()
+    }
+
+    fn reached(&self) -> Vec<(Goal, String)> {
+        vec![(Goal::Verdicts, self.immediate.reached())]
     }
 }

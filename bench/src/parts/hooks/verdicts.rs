@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -11,8 +12,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::node::{Node, Receiver};
-use super::players::{self, Crowd, Ranks};
-use crate::rows::Plan;
+use super::players::{self, Crowd};
+use crate::clip::Clip;
+use crate::http;
+use crate::plan::Plan;
+use crate::stats::Times;
 use crate::viewer;
 
 /// Players that ask at the same time while the rate is measured: more than the server's core can serve at once.
@@ -32,7 +36,7 @@ pub struct Verdicts {
     /// Each play is asked about: nothing is cached.
     with: Plays,
     /// A call of the receiver by the load itself, over one kept connection: what no server can be below.
-    bare_call: Ranks,
+    bare_call: Times,
     /// Processor time that a verdict adds to a play in the server, microseconds.
     cpu_us_per_verdict: f64,
     /// Plays with a verdict that a core of the server carries in a second: play and verdict together.
@@ -55,15 +59,15 @@ struct Plays {
     /// How busy the server's core was.
     core_busy: f64,
     /// One after the other.
-    in_turn: Ranks,
+    in_turn: Times,
 }
 
 /// Measures a receiver that answers at once.
-pub async fn immediate(plan: &Plan) -> Result<Verdicts> {
+pub async fn immediate(plan: &Plan, clip: &Arc<Clip>) -> Result<Verdicts> {
     let receiver = Receiver::start(plan, &[]).await?;
-    let without = plays(plan, &[]).await.context("without hooks")?;
-    let settings = receiver.settings(&["on_play"]);
-    let with = plays(plan, &settings).await.context("with on_play")?;
+    let without = plays(plan, clip, &[]).await.context("without hooks")?;
+    let keys = receiver.keys(&["on_play"]);
+    let with = plays(plan, clip, &keys).await.context("with on_play")?;
     let bare_call = bare_calls(receiver.address)
         .await
         .context("calls without a server")?;
@@ -79,27 +83,27 @@ pub async fn immediate(plan: &Plan) -> Result<Verdicts> {
     })
 }
 
-async fn plays(plan: &Plan, settings: &[String]) -> Result<Plays> {
-    let node = Node::start(plan, settings).await?;
-    let publisher = node.publish_small(plan).await?;
-    let in_turn = players::in_turn(node.http, IN_TURN).await?;
-    let before = node.usage()?;
+async fn plays(plan: &Plan, clip: &Arc<Clip>, keys: &[String]) -> Result<Plays> {
+    let node = Node::start(plan, clip, keys).await?;
+    let in_turn = players::in_turn(node.http()?, IN_TURN).await?;
+    let before = node.server.usage()?;
     let Crowd {
         plays,
         first_half,
         seconds,
-    } = players::crowd(node.http, PLAYERS, plan.seconds).await?;
-    let cpu = node.usage()?.cpu_seconds - before.cpu_seconds;
+    } = players::crowd(node.http()?, PLAYERS, plan.seconds).await?;
+    let cpu = node.server.usage()?.cpu_seconds - before.cpu_seconds;
     ensure!(plays > 0, "nobody was let in");
+    // And the one that has seen the stream appear.
     let asked = node
         .metric("tidegate_hook_requests_total{event=\"on_play\"")
         .await?;
-    let expected = plays + u64::from(IN_TURN);
+    let expected = plays + u64::from(IN_TURN) + 1;
+
     ensure!(
-        settings.is_empty() || asked as u64 == expected,
+        keys.is_empty() || asked as u64 == expected,
         "{expected} plays and {asked} verdicts: these are not the figures of a verdict for each play"
     );
-    drop(publisher);
     node.stop().await?;
     Ok(Plays {
         per_second: plays as f64 / seconds,
@@ -111,7 +115,7 @@ async fn plays(plan: &Plan, settings: &[String]) -> Result<Plays> {
 }
 
 /// What a call costs without a media server.
-async fn bare_calls(receiver: SocketAddr) -> Result<Ranks> {
+async fn bare_calls(receiver: SocketAddr) -> Result<Times> {
     // The members of `on_play` that a receiver decides by.
     let body = "{\"app\":\"live\",\"id\":\"1\",\"ip\":\"127.0.0.1\",\"mediaServerId\":\"bench\",\"params\":\"\",\"port\":1,\
                 \"schema\":\"rtmp\",\"stream\":\"small\",\"vhost\":\"__defaultVhost__\"}";
@@ -130,9 +134,7 @@ async fn bare_calls(receiver: SocketAddr) -> Result<Ranks> {
         io.write_all(request.as_bytes())
             .await
             .context("call the receiver")?;
-        while !viewer::take_head(&mut buffer)? {
-            viewer::read(&mut io, &mut buffer).await?;
-        }
+        http::read_head(&mut io, &mut buffer).await?;
         // The receiver sends its few bytes with the head.
         while !buffer.ends_with(b"}") {
             viewer::read(&mut io, &mut buffer).await?;
@@ -140,10 +142,18 @@ async fn bare_calls(receiver: SocketAddr) -> Result<Ranks> {
         buffer.clear();
         times.push(begin.elapsed());
     }
-    Ranks::of(times)
+    Times::of(times)
 }
 
 impl Verdicts {
+    /// What stands beside the target.
+    pub fn reached(&self) -> String {
+        format!(
+            "{:.0} (second half of the time at {:.2} of the first; {:.0} reached with the load beside it)",
+            self.verdicts_per_core_second, self.with.sustained, self.with.per_second
+        )
+    }
+
     /// For people.
     pub fn table(&self) -> String {
         let mut text =
@@ -181,18 +191,18 @@ pub struct Slow {
     /// Plays that were asked for at once; all were let in.
     plays: u32,
     /// The same without a hook: from asking to being let in.
-    without: Ranks,
+    without: Times,
     /// With it.
-    with: Ranks,
+    with: Times,
     /// The longest divided by the receiver's time.
     longest_in_delays: f64,
 }
 
 /// Measures a slow receiver.
-pub async fn slow(plan: &Plan) -> Result<Slow> {
+pub async fn slow(plan: &Plan, clip: &Arc<Clip>) -> Result<Slow> {
     let receiver = Receiver::start(plan, &["--answer-delay-ms", &DELAY_MS.to_string()]).await?;
-    let without = burst(plan, &[]).await.context("without hooks")?;
-    let with = burst(plan, &receiver.settings(&["on_play"]))
+    let without = burst(plan, clip, &[]).await.context("without hooks")?;
+    let with = burst(plan, clip, &receiver.keys(&["on_play"]))
         .await
         .context("with on_play")?;
     receiver.stop().await?;
@@ -205,13 +215,9 @@ pub async fn slow(plan: &Plan) -> Result<Slow> {
     })
 }
 
-async fn burst(plan: &Plan, settings: &[String]) -> Result<Ranks> {
-    let node = Node::start(plan, settings).await?;
-    let publisher = node.publish_small(plan).await?;
-    // Once before, so that what happens at the first play of all is not measured.
-    players::play(node.http).await?;
-    let ranks = players::at_once(node.http, AT_ONCE).await?;
-    drop(publisher);
+async fn burst(plan: &Plan, clip: &Arc<Clip>, keys: &[String]) -> Result<Times> {
+    let node = Node::start(plan, clip, keys).await?;
+    let ranks = players::at_once(node.http()?, AT_ONCE).await?;
     node.stop().await?;
     Ok(ranks)
 }
