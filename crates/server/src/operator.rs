@@ -94,7 +94,9 @@ impl Server for Operator {
         let delay_ms = u64::try_from(before.elapsed().as_millis()).unwrap_or(u64::MAX);
         match pool {
             Pool::Event => {
-                let descriptors = descriptors();
+                let writers = self.0.egress.views();
+                let players: u64 = writers.iter().map(|view| view.viewers as u64).sum();
+                let descriptors = descriptors().saturating_sub(players);
                 let loads = self.0.counters.worker_loads();
                 let count = loads.len().max(1) as u64;
                 let entry = |(number, load): (usize, u32)| WorkerLoad {
@@ -103,7 +105,16 @@ impl Server for Operator {
                     delay_ms,
                     fd_count: descriptors / count,
                 };
-                loads.into_iter().enumerate().map(entry).collect()
+                let writer = |(number, view): (usize, egress::WorkerView)| WorkerLoad {
+                    name: format!("egress {number}"),
+                    load: (view.busy * 100.0) as u32,
+                    delay_ms: 0,
+                    fd_count: view.viewers as u64,
+                };
+                let pollers = loads.into_iter().enumerate().map(entry);
+                pollers
+                    .chain(writers.into_iter().enumerate().map(writer))
+                    .collect()
             }
             Pool::Work => {
                 vec![WorkerLoad {
