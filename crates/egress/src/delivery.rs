@@ -39,8 +39,6 @@ pub struct Landed {
     pub reader: Option<Reader>,
     /// What happened before it could land, unless [`Delivery::ended`] has told it.
     pub outcome: Option<Outcome>,
-    /// Bytes that the socket took.
-    pub bytes: u64,
 }
 
 /// What session and worker share of one viewer.
@@ -180,9 +178,10 @@ impl Delivery {
         poll_fn(|context| self.flight.state.lock().poll_released(context)).await;
     }
 
-    /// Ends it after the packet that is being written and the words that wait; at once if it has ended already. Whoever does not want to wait for a peer that takes
-    /// nothing drops this future, and the connection with it: it may be in the middle of a packet.
-    pub async fn land(self) -> Landed {
+    /// Ends it after the packet that is being written and the words that wait; at once if it has ended already. Cancel-safe: whoever
+    /// does not want to wait for a peer that takes nothing drops the delivery, and the connection with it, which may be in the
+    /// middle of a packet.
+    pub async fn land(&mut self) -> Landed {
         self.flight.state.lock().wish = Wish::Land;
         self.tag.wake_worker();
         self.released().await;
@@ -190,7 +189,6 @@ impl Delivery {
         Landed {
             reader: state.reader.take(),
             outcome: state.outcome.take(),
-            bytes: self.bytes(),
         }
     }
 }

@@ -396,13 +396,13 @@ impl Worker {
             Ok(count) => {
                 figures.bytes.fetch_add(count as u64, Ordering::Relaxed);
                 line.flight.wrote(count);
-                let pieces = line.position.rest(line.packets()).take(backend::MAX_PIECES);
-                let offered: usize = pieces.map(<[u8]>::len).sum();
-                let mut position = line.position;
+                let (before, mut position) = (line.position, line.position);
                 position.advance(line.packets(), count);
                 line.position = position;
                 line.blocked = line.blocked.map(|_| now);
-                count < offered
+                // Else the rest had no place in one write.
+                let offered = || before.rest(line.packets()).take(backend::MAX_PIECES);
+                !position.is_end(line.packets()) && count < offered().map(<[u8]>::len).sum()
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => false,

@@ -265,7 +265,7 @@ impl Stream {
         Ok(Reader::new(counted, ring, cursor, options))
     }
 
-    /// Makes a container whether it is read or not (`protocol.enable_x` without `x_demand`). Allowed before readiness.
+    /// Makes a container whether it is read or not, such as HLS, whose viewers need segments of the past. Allowed before readiness.
     ///
     /// # Errors
     ///

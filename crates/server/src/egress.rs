@@ -81,21 +81,21 @@ pub fn deliver<S: Io + ?Sized>(room: &Room, io: &S, reader: Reader) -> Result<De
     })
 }
 
-/// Ends a delivery between two packets, so that its session may write to the connection again.
+/// Ends a delivery between two packets, so that its session may write to the connection again. Returns the reader.
 ///
 /// # Errors
 ///
 /// The connection's error; [`io::ErrorKind::ConnectionAborted`] when `stop` comes and the peer does not take what was begun soon after.
-pub async fn land(delivery: Delivery, stop: &CancellationToken) -> io::Result<Landed> {
+pub async fn land(delivery: &mut Delivery, stop: &CancellationToken) -> io::Result<Option<Reader>> {
     let mut landing = pin!(delivery.land());
-    let landed = tokio::select! {
+    let Landed { reader, outcome } = tokio::select! {
         biased;
         landed = &mut landing => landed,
         () = stop.cancelled() => timeout(GOODBYE, landing).await.map_err(|_| cut())?,
     };
-    match landed.outcome {
+    match outcome {
         Some(Outcome::Failed(error)) => Err(error),
-        Some(Outcome::Ended(_)) | None => Ok(landed),
+        Some(Outcome::Ended(_)) | None => Ok(reader),
     }
 }
 

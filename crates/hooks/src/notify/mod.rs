@@ -281,11 +281,14 @@ impl Notifier {
                     Ok(pair) => {
                         opened.insert(name.clone(), pair);
                     }
-                    Err(error) => tracing::error!(
-                        endpoint = &**name,
-                        error,
-                        "notifications of this endpoint cannot be kept on disk; they are kept in memory only until that works"
-                    ),
+                    Err(error) => {
+                        self.0.plane.shared.metrics.store_failed(name, Work::Open);
+                        tracing::error!(
+                            endpoint = &**name,
+                            error,
+                            "notifications of this endpoint cannot be kept on disk; they are kept in memory only until that works"
+                        );
+                    }
                 }
             }
         }
@@ -465,6 +468,7 @@ impl Inner {
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
+                self.plane.shared.metrics.store_failed(name, Work::Open);
                 tracing::warn!(
                     endpoint = &**name,
                     error,

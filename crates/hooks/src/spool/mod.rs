@@ -54,6 +54,8 @@ pub(crate) enum Report {
 /// What the store was to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
+    /// Open the endpoint's folder.
+    Open,
     /// Keep an event.
     Event,
     /// Mark an event as done.
@@ -72,6 +74,7 @@ impl Work {
     /// The name in metrics.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Open => "open",
             Self::Event => "event",
             Self::Mark => "mark",
             Self::DeadLetter => "dead_letter",

@@ -105,11 +105,22 @@ fn labels(requests: &[Received]) -> Vec<String> {
 }
 
 pub fn metric(hooks: &Hooks, line: &str) -> bool {
+    metrics(hooks).lines().any(|found| found == line)
+}
+
+/// A counter by its name and labels; 0 if it has not counted yet.
+pub fn counter(hooks: &Hooks, name: &str) -> u64 {
+    let text = metrics(hooks);
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
+    lines.next().map_or(0, |value| value.trim().parse().unwrap())
+}
+
+fn metrics(hooks: &Hooks) -> String {
     let mut registry = Registry::default();
     hooks.metrics().register(&mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    text.lines().any(|found| found == line)
+    text
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! What operators do with endpoints, and what outlives the process.
 
 use super::endpoints::{endpoint, registered, with};
-use super::notifications::{Running, metric, over, removed, report};
+use super::notifications::{Running, counter, metric, over, removed, report};
 use super::script::{Receiver, response, settings, yes};
 use crate::hook::Hook;
 use crate::ops::{OpsError, Tested};
@@ -441,11 +441,17 @@ async fn a_store_that_can_be_opened_later_is_used_from_then_on() {
     let running = Running::start(over(settings, &receiver));
     let durable = || running.hooks.endpoint("a").unwrap().durable;
     running.hooks.notify(&report("early"));
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    // At the start, and again after a while.
+    let failures = "hook_store_failures_total{endpoint=\"a\",work=\"open\"}";
+    while counter(&running.hooks, failures) < 2 {
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
     assert!(!durable());
     std::fs::remove_file(&place).unwrap();
     while !durable() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
     }
     running.hooks.notify(&report("late"));
     running.hooks.flush().await;

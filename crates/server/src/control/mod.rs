@@ -371,7 +371,7 @@ impl Control {
         };
         match self.app.hub.open(key.clone(), stream, Instant::now()) {
             Ok(stream) => {
-                // From now on a new configuration is for other streams: what is described must be what is sent.
+                // Kept with the stream: from now on a new configuration is for others, since what is described must be what is sent.
                 let _ = self.app.rtp_style(&stream);
                 // HLS is cut all the time, unless the options say otherwise. All else is made when the first viewer comes, whatever
                 // they say: the muxer then runs through the cached group of pictures, so the viewer cannot tell, and a stream that

@@ -99,7 +99,7 @@ pub async fn serve<S: Io>(app: Arc<App>, accepted: Accepted<S>) {
         Ok(Stop::Gone) => {}
         Err(error) => {
             debug!(session = %id, %error, "RTMP connection ended");
-            driver.delivery = None;
+            driver.ground();
             driver.session.handle_eof(Instant::now());
             let reason = error.to_string();
             let _ = driver.drain_lost(&reason);
@@ -160,14 +160,11 @@ impl<S: Io> Driver<S> {
                         self.ends(true, format!("the stream ended: {reason}"));
                         self.session.end_of_stream(Instant::now());
                     }
-                    Outcome::Failed(error) => {
-                        let bytes = self.delivery.take().map_or(0, |delivery| delivery.bytes());
-                        self.charge(bytes);
-                        return Err(error);
-                    }
+                    Outcome::Failed(error) => return Err(error),
                 },
                 count = self.accepted.io.read_buf(&mut self.buffer) => match count? {
                     0 => {
+                        self.ground();
                         self.ends(false, "the peer closed the connection");
                         self.session.handle_eof(Instant::now());
                         let _ = self.drain_lost("the peer closed the connection");
@@ -232,15 +229,23 @@ impl<S: Io> Driver<S> {
 
     /// Takes a player back.
     async fn land(&mut self) -> io::Result<()> {
-        let Some(delivery) = self.delivery.take() else {
+        let Some(delivery) = &mut self.delivery else {
             return Ok(());
         };
-        let landed = land(delivery, &self.accepted.registration.stop).await?;
-        self.charge(landed.bytes);
+        let landed = land(delivery, &self.accepted.registration.stop).await;
+        self.ground();
+        let landed = landed?;
         if let Role::Playing { reader, .. } = &mut self.role {
-            *reader = landed.reader;
+            *reader = landed;
         }
         Ok(())
+    }
+
+    /// Lets go of a delivery, wherever it is, and charges the player with what it carried.
+    fn ground(&mut self) {
+        if let Some(delivery) = self.delivery.take() {
+            self.charge(delivery.bytes());
+        }
     }
 
     /// Takes the events that are left when nothing can be sent any more.

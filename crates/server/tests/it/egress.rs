@@ -2,6 +2,7 @@
 
 use crate::clients::*;
 use anyhow::Result;
+use testkit::hook::{Answer, HookServer};
 use testkit::server::TestServer;
 use testkit::tool::Tool;
 use testkit::websocket;
@@ -103,6 +104,54 @@ async fn merging_can_be_changed_while_players_watch() -> Result<()> {
         for _ in 0..30 {
             viewer.picture().await?;
         }
+    }
+    Ok(())
+}
+
+/// Most players go without a word, and what they were sent is what they are charged with.
+#[tokio::test]
+async fn a_player_that_vanishes_is_charged_with_all_that_it_was_sent() -> Result<()> {
+    let hooks = HookServer::start(|_| Answer::ok()).await?;
+    let server = serve_hooked(&hooks, "").await?;
+    let _publisher = publish_live(&server, "live/cam").await?;
+    for (protocol, url) in [
+        ("rtmp", server.url_rtmp("live/cam")),
+        ("rtsp", server.url_rtsp("live/cam")),
+        ("http", server.url_flv("live/cam")),
+    ] {
+        let mut arguments = vec!["-v", "error"];
+        if protocol == "rtsp" {
+            arguments.extend(["-rtsp_transport", "tcp"]);
+        }
+        arguments.extend([
+            "-i",
+            &url,
+            "-map",
+            "0:v",
+            "-c",
+            "copy",
+            "-f",
+            "h264",
+            "-flush_packets",
+            "1",
+            "-",
+        ]);
+        let player = Tool::ffmpeg().args(arguments).spawn()?;
+        player.wait_for_stdout(60_000, SOON).await?;
+        let output = player.kill().await?;
+        let report = hooks
+            .wait_for_call(
+                "on_flow_report",
+                |call| call.body["player"] == true && call.body["protocol"] == protocol,
+                SOON,
+            )
+            .await;
+        let charged = report.body["totalBytes"].as_u64().unwrap_or(0);
+        assert!(
+            charged >= output.stdout.len() as u64 * 9 / 10,
+            "{protocol}: {charged} bytes, and the player wrote {}",
+            output.stdout.len()
+        );
     }
     Ok(())
 }

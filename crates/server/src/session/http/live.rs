@@ -254,23 +254,17 @@ async fn watch<S: Io>(
         }
     };
     guard.ends(farewell.clean, farewell.reason);
-    let carried = delivery.bytes();
-    // Whoever said nothing that is to be answered is gone, or was told by the end of the connection.
-    let Some(words) = farewell.words else {
-        guard.add_bytes(carried);
-        drop(delivery);
-        return Ok(());
+    // Whoever said nothing that is to be answered is gone, or is told by the end of the connection.
+    let landed = match farewell.words {
+        Some(words) => land(&mut delivery, &stop).await.map(|_reader| Some(words)),
+        None => Ok(None),
     };
-    match land(delivery, &stop).await {
-        Ok(landed) => {
-            guard.add_bytes(landed.bytes);
-            drop(landed);
-            goodbye(accepted, websocket, &words).await
-        }
-        Err(error) => {
-            guard.add_bytes(carried);
-            Err(error)
-        }
+    guard.add_bytes(delivery.bytes());
+    // Before the end is told.
+    drop(delivery);
+    match landed? {
+        Some(words) => goodbye(accepted, websocket, &words).await,
+        None => Ok(()),
     }
 }
 

@@ -172,7 +172,7 @@ impl Driver {
     }
 
     fn release(&mut self) {
-        self.delivery = None;
+        self.ground();
         self.role = Role::Nothing;
         self.endpoints = Endpoints::default();
         self.registration.idle();
@@ -219,11 +219,7 @@ impl Driver {
                 reason = some(ended) => self.stream_ended(io, reason).await,
                 outcome = some(delivery.map(Delivery::ended)) => match outcome {
                     Outcome::Ended(reason) => self.stream_ended(io, reason).await,
-                    Outcome::Failed(error) => {
-                        let bytes = self.delivery.take().map_or(0, |delivery| delivery.bytes());
-                        self.charge(bytes);
-                        return Err(error);
-                    }
+                    Outcome::Failed(error) => return Err(error),
                 },
                 datagram = self.endpoints.recv() => self.datagram(datagram?),
                 count = io.read_buf(&mut self.buffer), if reading => match count? {
@@ -306,15 +302,22 @@ impl Driver {
 
     /// Takes a player back.
     async fn land(&mut self) -> io::Result<()> {
-        let Some(delivery) = self.delivery.take() else {
+        let Some(delivery) = &mut self.delivery else {
             return Ok(());
         };
-        let landed = land(delivery, &self.registration.stop).await?;
-        self.charge(landed.bytes);
-        if let (Role::Player(player), Some(reader)) = (&mut self.role, landed.reader) {
+        let landed = land(delivery, &self.registration.stop).await;
+        self.ground();
+        if let (Role::Player(player), Some(reader)) = (&mut self.role, landed?) {
             player.come_back(reader);
         }
         Ok(())
+    }
+
+    /// Lets go of a delivery, wherever it is, and charges the player with what it carried.
+    fn ground(&mut self) {
+        if let Some(delivery) = self.delivery.take() {
+            self.charge(delivery.bytes());
+        }
     }
 
     fn handle(&mut self, event: Event) {
